@@ -68,7 +68,7 @@ class CallKey(Protocol):
 
 @dataclass(frozen=True)
 class AuxiliaryCallKey:
-    """The key of an auxiliary model call, made for a simulated caller or a judge rather than for a turn.
+    """The key of an auxiliary model call, made for a simulated user or a judge rather than for a turn.
 
     `turn_id` is the id of the auxiliary call, `node_id` a fixed name in place of a node's id.
     """

@@ -63,7 +63,7 @@ class ToolLister(Protocol):
 
 
 class LinePlayer(Protocol):
-    """Plays simulated callers."""
+    """Plays simulated users."""
 
     async def play(self, input: PlayCallerInput) -> PlayCallerResult:
         """Generate the caller's next message or hang up; a retry reuses the stored reply."""
@@ -98,7 +98,7 @@ class ModelActivities:
     async def generate_step(self, input: GenerateStepInput) -> GenerateStepResult:
         """Generate the reply of one step, or return the stored one; meanwhile settle what the session had not settled.
 
-        A simulated caller's next line is generated as well, where it is asked for and the reply is a plain one.
+        A simulated user's next line is generated as well, where it is asked for and the reply is a plain one.
         Raises a non-retryable ApplicationError of type `model_failed` when the provider rejects the request or has
         failed too often; Temporal retries every other error. When the workflow cancels the activity, the partial
         reply is saved and returned, marked `interrupted`; without a request to the provider the activity is cancelled.

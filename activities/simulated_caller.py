@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 MAX_CONTEXT_TOKENS = 8_000
 """Upper bound on the request of a caller's model, in tokens: an hour of talk. The installation's limit may be lower."""
 CALLER_NODE_ID = "caller"
-"""The `node_id` of simulated callers' messages among the saved steps."""
+"""The `node_id` of simulated users' messages among the saved steps."""
 _QUOTES = {'"': '"', "“": "”", "«": "»", "„": "“"}
 
 
 class CallerPlayer:
-    """Plays simulated callers. A caller's view of the conversation is the chain of its auxiliary calls."""
+    """Plays simulated users. A caller's view of the conversation is the chain of its auxiliary calls."""
 
     def __init__(
         self, *, steps: "StepStore", limit: SpendingLimit, caller: ModelCaller, max_context_tokens: int
@@ -102,7 +102,7 @@ class CallerPlayer:
 
 
 class SimulationActivities:
-    """Generates the messages of simulated callers that do not come along with a reply."""
+    """Generates the messages of simulated users that do not come along with a reply."""
 
     def __init__(self, player: CallerPlayer) -> None:
         self._player = player

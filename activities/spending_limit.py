@@ -1,4 +1,4 @@
-"""The monthly spending limit for simulated callers and judges, whose model calls no API request starts."""
+"""The monthly spending limit for simulated users and judges, whose model calls no API request starts."""
 
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING

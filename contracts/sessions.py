@@ -96,7 +96,7 @@ class StartSession(FrozenModel):
 
 
 class SessionResult(FrozenModel):
-    """Result of the session workflow: a summary. The store has everything else."""
+    """Result of the session workflow, in brief. The store has everything else."""
 
     completion_reason: str
     revision: int

@@ -45,7 +45,7 @@ class StartSuite(FrozenModel):
 
 
 class SuiteResult(FrozenModel):
-    """Result of the suite workflow: a summary. The store has everything else."""
+    """Result of the suite workflow, in brief. The store has everything else."""
 
     status: SuiteStatus
     outcome: Outcome

@@ -437,7 +437,7 @@ def _with_sessions(connection: Connection, found: Sequence[StoredRun]) -> dict[R
 
 @dataclass(frozen=True, slots=True)
 class _PaidCalls:
-    """The paid calls under one id: the steps of a turn, of a simulated caller's message or of a verdict."""
+    """The paid calls under one id: the steps of a turn, of a simulated user's message or of a verdict."""
 
     node_id: str
     cost: Cost

@@ -1,4 +1,4 @@
-"""Refusals as Temporal errors: typed by their code, never retried, with the figures as details."""
+"""Rejections as Temporal errors: typed by their code, never retried, with the figures as details."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,8 +14,8 @@ def rejections_as_errors() -> Iterator[None]:
     """Turn a `CommandRejected` into an `ApplicationError`; Temporal would retry any other exception for ever."""
     try:
         yield
-    except CommandRejected as refused:
-        rejection = refused.rejection
+    except CommandRejected as error:
+        rejection = error.rejection
         raise ApplicationError(rejection.detail, rejection, type=rejection.code, non_retryable=True) from None
 
 

@@ -202,7 +202,7 @@ class DiscardedFuture(_Answer):
 
 
 class Simulator(_Answer):
-    """The simulated caller: on or off, and its configuration."""
+    """The simulated user: on or off, and its configuration."""
 
     enabled: bool
     config: dict[str, JsonValue]

@@ -206,7 +206,7 @@ def _said(message: UserMessage | AssistantMessage | None) -> Said | None:
 
 
 def _switched(head: SessionHead) -> dict[str, JsonValue]:
-    """The current simulated caller, if the session has had one."""
+    """The current simulated user, if the session has had one."""
     return head.simulator.model_dump(mode="json") if head.simulator else {}
 
 

@@ -465,7 +465,7 @@ async def erase_session(session_id: str, organization: Organization, services: S
     ),
 )
 async def set_simulator(session: OwnSession, body: SimulatorSwitch, services: ServicesDep) -> Response:
-    """Have a simulated caller talk to the agent, or stop it.
+    """Have a simulated user talk to the agent, or stop it.
 
     A person who says something takes over from it; switch it on again to hand the conversation back. A new `config`
     begins a new caller. It ends the session when it hangs up or reaches one of its limits.

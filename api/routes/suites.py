@@ -123,7 +123,7 @@ async def start_suite(
     overrides: OverridesDep,
     idempotency_key: CreationKey = None,
 ) -> Response:
-    """Start a suite of conversations with simulated callers. Query parameters override values of the suite.
+    """Start a suite of conversations with simulated users. Query parameters override values of the suite.
 
     The suite runs in the background. A repeat with the same `Idempotency-Key` returns the suite that the first call
     started.

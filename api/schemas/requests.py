@@ -167,19 +167,19 @@ class SessionLimits(_FewFields, Limits):
 
 
 class CallerPersona(_FewFields, Persona):
-    """Persona of a simulated caller."""
+    """Persona of a simulated user."""
 
     model_config = ConfigDict(extra="forbid")
 
 
 class CallerBounds(_FewFields, CallerLimits):
-    """Limits of a simulated caller."""
+    """Limits of a simulated user."""
 
     model_config = ConfigDict(extra="forbid")
 
 
 class CallerConfig(_FewFields, SimulatorConfig):
-    """Configuration of a simulated caller."""
+    """Configuration of a simulated user."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -197,7 +197,7 @@ class CallerConfig(_FewFields, SimulatorConfig):
 
 
 class SimulatorSwitch(_Body):
-    """A simulated caller, switched on or off. Without a `config` the current one is kept."""
+    """A simulated user, switched on or off. Without a `config` the current one is kept."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [SIMULATOR]})
 
@@ -213,7 +213,7 @@ class SimulatorSwitch(_Body):
 
 def _with_config(switch: SimulatorSwitch | None) -> SimulatorSwitch | None:
     if switch is not None and switch.enabled and switch.config is None:
-        raise PydanticCustomError("no_config", "needs a config: a new session has no simulated caller yet")
+        raise PydanticCustomError("no_config", "needs a config: a new session has no simulated user yet")
     return switch
 
 
@@ -229,7 +229,7 @@ class NewSession(_Body):
     simulator: Annotated[
         SimulatorSwitch | None,
         AfterValidator(_with_config),
-        Field(description="A simulated caller that talks to the agent after the greeting."),
+        Field(description="A simulated user that talks to the agent after the greeting."),
     ] = None
     limits: Annotated[SessionLimits | None, Field(description="Override the agent's limits that are given here.")] = (
         None
@@ -237,7 +237,7 @@ class NewSession(_Body):
 
     @property
     def caller(self) -> SimulatorConfig | None:
-        """The simulated caller that the session starts with; None when it is switched off."""
+        """The simulated user that the session starts with; None when it is switched off."""
         switch = self.simulator
         return switch.config.config() if switch and switch.enabled and switch.config else None
 

@@ -1,4 +1,4 @@
-"""Examples of suites in the OpenAPI document: simulated callers of a restaurant's booking line."""
+"""Examples of suites in the OpenAPI document: simulated users of a restaurant's booking line."""
 
 from typing import Any, Final
 

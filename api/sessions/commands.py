@@ -78,11 +78,11 @@ class SessionCommands:
         return await self._session_reader.now(session)
 
     async def set_simulator(self, session: StoredSession, command: SetSimulator) -> Snapshot:
-        """Switch the simulated caller on or off. Raises Problem when the command is rejected."""
+        """Switch the simulated user on or off. Raises Problem when the command is rejected."""
         try:
             await self._session_client.set_simulator(session.id, command)
         except SessionClosed as error:
-            raise Problem("session_ended", "The session has ended: its simulated caller cannot be changed.") from error
+            raise Problem("session_ended", "The session has ended: its simulated user cannot be changed.") from error
         except WaitTimedOut:
             self._raise_timeout()
         return await self._session_reader.now(session)

@@ -1,5 +1,4 @@
-"""Reasons why Temporal cannot go on with a session or a suite although everything is up: its workflow is paused or
-fails."""
+"""Reasons why Temporal cannot go on with a session or a suite although it is up: the workflow is paused or fails."""
 
 import asyncio
 from contextlib import suppress

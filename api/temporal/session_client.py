@@ -207,7 +207,7 @@ class SessionClient:
         return await self._apply(session_id, SessionWorkflow.end, command)
 
     async def set_simulator(self, session_id: str, command: SetSimulator) -> SessionHead:
-        """Switch the simulated caller on or off."""
+        """Switch the simulated user on or off."""
         async with self._timed(session_id):
             return await self._handle(session_id).execute_update(SessionWorkflow.set_simulator, command)
 

@@ -1,4 +1,4 @@
-"""The demo model as a simulated caller: (caller prompt, conversation) -> next message, or hang up. Pure."""
+"""The demo model as a simulated user: (caller prompt, conversation) -> next message, or hang up. Pure."""
 
 import re
 from collections.abc import Mapping, Sequence

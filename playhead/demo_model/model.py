@@ -52,7 +52,7 @@ DEMO_PRICE = TokenPrice(input=Decimal(0), output=Decimal(0))
 MAX_HISTORY_MESSAGES = 80
 """Upper bound on the messages of the history that are read, from its end."""
 MAX_CALLER_HISTORY_MESSAGES = 400
-"""The same for a simulated caller, which must know all its earlier questions."""
+"""The same for a simulated user, which must know all its earlier questions."""
 MIN_PAUSE_SECONDS = 0.05
 """Pause between two pieces of a streamed reply; subscribers get at most one frame in that time."""
 
@@ -172,7 +172,7 @@ class _DemoStream(StreamedResponse):
 def _reply_to(
     messages: Sequence[ModelMessage], instructions: str, parameters: ModelRequestParameters, seed: int
 ) -> _Reply:
-    """The reply in the role of the request: judge or extractor, simulated caller, or agent."""
+    """The reply in the role of the request: judge or extractor, simulated user, or agent."""
     if parameters.output_tools:
         return _structured(parameters.output_tools[0], messages, instructions)
     caller = parse_caller_prompt(instructions)

@@ -1,4 +1,4 @@
-"""One full example of every contract of simulated callers and judges, without default values."""
+"""One full example of every contract of simulated users and judges, without default values."""
 
 from datetime import UTC, datetime
 from decimal import Decimal

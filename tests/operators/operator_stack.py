@@ -201,7 +201,7 @@ class OperatedStack:
         return sum(_requests(row["usage"]) for row in self.ledger(session_id))
 
     def _requests_billed_of_own_model(self, session_id: str) -> int:
-        """Model calls in the session's ledger rows without those of a simulated caller or a judge."""
+        """Model calls in the session's ledger rows without those of a simulated user or a judge."""
         name = self.session(session_id)["model"].partition(":")[2]
         used = [row["usage"]["llm"] for row in self.ledger(session_id)]
         return sum(each["requests"] for llm in used for key, each in llm.items() if key.endswith(f":{name}"))

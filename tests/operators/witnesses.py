@@ -104,7 +104,7 @@ class Witnesses:
         ]
 
     async def _recorded(self, session_id: str, model: str) -> Recorded:
-        """The record; of its model calls those of the agent, not of a simulated caller or a judge."""
+        """The record; of its model calls those of the agent, not of a simulated user or a judge."""
         is_own = (steps.c.session_id == session_id) & (steps.c.model == model)
 
         def read(connection: Connection) -> Recorded:

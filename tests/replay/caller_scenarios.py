@@ -1,4 +1,4 @@
-"""Scenarios of recorded histories: simulated callers."""
+"""Scenarios of recorded histories: simulated users."""
 
 from contracts.sessions import Timing
 from domain.sessions.caller_config import CallerLimits, SetSimulator, SimulatorConfig

@@ -1,4 +1,4 @@
-"""Whole conversations between a simulated caller and an agent, without Temporal, store or clock."""
+"""Whole conversations between a simulated user and an agent, without Temporal, store or clock."""
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta

@@ -30,7 +30,7 @@ export const daysWords = (from: string | undefined, to: string | undefined): str
 export const PURPOSES: Record<string, string> = {
   turn: 'replies',
   extraction: 'reading variables',
-  caller: 'simulated callers',
+  caller: 'simulated users',
   judge: 'judges',
   summary: 'summaries',
 }
@@ -90,12 +90,12 @@ export const REASONS: Record<string, string> = {
   max_turns: 'the limit of turns was reached',
   max_cost: 'the cost limit was reached',
   deadline: 'its time was over',
-  caller_hung_up: 'the simulated caller hung up',
-  caller_max_turns: 'the simulated caller reached its turns',
-  caller_max_cost: 'the simulated caller reached its cost',
-  caller_time_over: 'the simulated caller’s time was over',
-  caller_stalled: 'the simulated caller repeated itself',
-  caller_failed: 'the simulated caller could not be played',
+  caller_hung_up: 'the simulated user hung up',
+  caller_max_turns: 'the simulated user reached its turns',
+  caller_max_cost: 'the simulated user reached its cost',
+  caller_time_over: 'the simulated user’s time was over',
+  caller_stalled: 'the simulated user repeated itself',
+  caller_failed: 'the simulated user could not be played',
   agent_failed: 'a reply of the agent failed',
   suite_cancelled: 'its suite was cancelled',
 }

@@ -40,7 +40,7 @@ def read_end(written: Written) -> EndSession:
 
 
 def read_switch(written: Written) -> SetSimulator:
-    """A switch of the simulated caller, as a command or as a bare true or false."""
+    """A switch of the simulated user, as a command or as a bare true or false."""
     argument = _only(written)
     return _read(SetSimulator, {"enabled": argument} if isinstance(argument, bool) else argument)
 

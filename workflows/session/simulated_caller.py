@@ -26,7 +26,7 @@ from workflows.session.state import SessionState, new_turn_id
 
 
 class SimulatedCaller:
-    """The simulated caller of one session. `may_begin` says whether this run of the session may begin another line."""
+    """The simulated user of one session. `may_begin` says whether this run of the session may begin another line."""
 
     def __init__(self, state: SessionState, may_begin: Callable[[], bool]) -> None:
         self._state = state
@@ -88,7 +88,7 @@ class SimulatedCaller:
 
         with suppress(TimeoutError):
             await workflow.wait_condition(
-                is_wanted, timeout=self._time_left(), timeout_summary="time of the simulated caller"
+                is_wanted, timeout=self._time_left(), timeout_summary="time of the simulated user"
             )
 
     async def _send_next_message(self) -> None:
@@ -120,7 +120,7 @@ class SimulatedCaller:
             await workflow.wait_condition(
                 lambda: playing.done() or not self._is_still_wanted(call_id),
                 timeout=self._time_left(),
-                timeout_summary="time of the simulated caller",
+                timeout_summary="time of the simulated user",
             )
         if not playing.done():
             playing.cancel()
@@ -164,7 +164,7 @@ class SimulatedCaller:
 
     def _take_failure(self, call: AuxiliaryCall, error: ActivityError) -> None:
         """Bill what was saved of a line that did not come, and give up, unless it was not wanted any more."""
-        is_wanted, failed = self._is_still_wanted(call.id), f"The simulated caller failed: {reason_of(error)}"
+        is_wanted, failed = self._is_still_wanted(call.id), f"The simulated user failed: {reason_of(error)}"
         self._record_cost(call.model_copy(update={"error": None if is_cancelled_exception(error) else failed}))
         if is_wanted:
             self._stop("caller_failed", failed)

@@ -12,7 +12,7 @@ from domain.turns.call_digest import hex_digest_of
 from domain.turns.engine import TurnProgress
 from domain.turns.turn import Turn
 from workflows.search_attributes import updates_for
-from workflows.session.summary import session_details
+from workflows.session.current_details import session_details
 
 
 class SessionState:

@@ -77,7 +77,7 @@ class RecordCarrier(Protocol):
 
 
 class LineAsker(Protocol):
-    """The part of a simulated caller that a step takes along."""
+    """The part of a simulated user that a step takes along."""
 
     def line_after(self, progress: TurnProgress) -> NextLine | None:
         """The line to be generated along with a reply that is asked for now; None where it may not follow at once."""
@@ -159,7 +159,7 @@ class StepRunner:
         self.are_watched = False
         """True when somebody watched the session at its newest model call."""
         self.line: GeneratedLine | None = None
-        """The simulated caller's line that was generated along with the newest reply."""
+        """The simulated user's line that was generated along with the newest reply."""
 
     @property
     def checks_calls(self) -> bool:

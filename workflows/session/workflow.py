@@ -285,7 +285,7 @@ class SessionWorkflow:
 
     @workflow.update
     async def set_simulator(self, command: SetSimulator) -> SessionHead:
-        """Switch a simulated caller on or off, or hand the conversation back to it."""
+        """Switch a simulated user on or off, or hand the conversation back to it."""
         return await self._apply(simulated_caller.set_simulator, command)
 
     @set_simulator.validator
@@ -322,7 +322,7 @@ class SessionWorkflow:
 
     @workflow.signal
     def switch_simulator(self, *arguments: object) -> None:
-        """Switch a simulated caller as the update does. A bare true or false will do."""
+        """Switch a simulated user as the update does. A bare true or false will do."""
         self._handle_signal(
             "switch_simulator",
             arguments,
@@ -566,7 +566,7 @@ def _greeting() -> Timeline:
 
 
 def _with_caller(start: StartSession, timeline: Timeline) -> Timeline:
-    """The timeline with the simulated caller that the session begins with; an earlier run carries it over."""
+    """The timeline with the simulated user that the session begins with; an earlier run carries it over."""
     if start.simulator is None or timeline.simulator is not None:
         return timeline
     return simulated_caller.start_simulation(timeline, start.simulator, at=workflow.info().workflow_start_time)

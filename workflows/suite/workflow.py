@@ -39,7 +39,7 @@ from workflows.activity_options import model_call_options, polling_options, stor
 from workflows.background_tasks import BackgroundTasks
 from workflows.errors import reason_of, rejections_as_errors
 from workflows.session.workflow import SessionWorkflow
-from workflows.suite.summary import suite_summary
+from workflows.suite.current_details import suite_details
 
 LOOK_SECONDS = 30.0
 """Seconds that one look for closed sessions waits for the first of them."""
@@ -52,7 +52,7 @@ NOT_JUDGED = "The suite was cancelled before the judge was asked."
 
 @workflow.defn(name="Suite")
 class SuiteWorkflow:
-    """Many conversations with one version of an agent, each with a simulated caller."""
+    """Many conversations with one version of an agent, each with a simulated user."""
 
     @workflow.init
     def __init__(self, start: StartSuite) -> None:
@@ -389,7 +389,7 @@ class SuiteWorkflow:
         self._show()
 
     def _show(self) -> None:
-        workflow.set_current_details(suite_summary(self._state, self._suite, self.progress()))
+        workflow.set_current_details(suite_details(self._state, self._suite, self.progress()))
 
     def _result(self) -> SuiteResult:
         progress = self.progress()

@@ -1,4 +1,4 @@
-"""Simulated callers over HTTP: started with a session, switched on and off, replaced by a user, and validated."""
+"""Simulated users over HTTP: started with a session, switched on and off, replaced by a user, and validated."""
 
 from collections.abc import Callable
 from typing import Any

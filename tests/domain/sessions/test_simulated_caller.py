@@ -1,4 +1,4 @@
-"""Rules of simulated callers: when they speak, when they wait, and when they stop."""
+"""Rules of simulated users: when they speak, when they wait, and when they stop."""
 
 from datetime import timedelta
 from decimal import Decimal

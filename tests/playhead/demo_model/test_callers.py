@@ -1,4 +1,4 @@
-"""The demo model as a simulated caller and as a judge."""
+"""The demo model as a simulated user and as a judge."""
 
 import json
 

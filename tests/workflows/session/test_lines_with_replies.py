@@ -1,4 +1,4 @@
-"""Lines of simulated callers in suites, generated in the activity of the reply: bought once, and billed by itself."""
+"""Lines of simulated users in suites, generated in the activity of the reply: bought once, and billed by itself."""
 
 import asyncio
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Simulated callers in a session: their messages are paid for once and billed, and they stop."""
+"""Simulated users in a session: their messages are paid for once and billed, and they stop."""
 
 from collections.abc import Callable
 from decimal import Decimal

@@ -1,4 +1,4 @@
-"""Settlement while a simulated caller talks unwatched, without delays for a user."""
+"""Settlement while a simulated user talks unwatched, without delays for a user."""
 
 from collections.abc import Callable
 

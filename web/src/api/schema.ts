@@ -303,7 +303,7 @@ export interface paths {
         get?: never;
         /**
          * Set Simulator
-         * @description Have a simulated caller talk to the agent, or stop it.
+         * @description Have a simulated user talk to the agent, or stop it.
          *
          *     A person who says something takes over from it; switch it on again to hand the conversation back. A new `config`
          *     begins a new caller. It ends the session when it hangs up or reaches one of its limits.
@@ -627,7 +627,7 @@ export interface paths {
         put?: never;
         /**
          * Start Suite
-         * @description Start a suite of conversations with simulated callers. Query parameters override values of the suite.
+         * @description Start a suite of conversations with simulated users. Query parameters override values of the suite.
          *
          *     The suite runs in the background. A repeat with the same `Idempotency-Key` returns the suite that the first call
          *     started.
@@ -2049,7 +2049,7 @@ export interface components {
         };
         /**
          * CallerBounds
-         * @description Limits of a simulated caller.
+         * @description Limits of a simulated user.
          */
         CallerBounds: {
             /**
@@ -2069,7 +2069,7 @@ export interface components {
         };
         /**
          * CallerConfig
-         * @description Configuration of a simulated caller.
+         * @description Configuration of a simulated user.
          */
         CallerConfig: {
             /**
@@ -2113,7 +2113,7 @@ export interface components {
         };
         /**
          * CallerPersona
-         * @description Persona of a simulated caller.
+         * @description Persona of a simulated user.
          */
         CallerPersona: {
             /**
@@ -3785,7 +3785,7 @@ export interface components {
             annotations: {
                 [key: string]: components["schemas"]["JsonValue"];
             };
-            /** @description A simulated caller that talks to the agent after the greeting. */
+            /** @description A simulated user that talks to the agent after the greeting. */
             simulator?: components["schemas"]["SimulatorSwitch"] | null;
             /** @description Override the agent's limits that are given here. */
             limits?: components["schemas"]["SessionLimits"] | null;
@@ -5218,7 +5218,7 @@ export interface components {
         };
         /**
          * Simulator
-         * @description The simulated caller: on or off, and its configuration.
+         * @description The simulated user: on or off, and its configuration.
          */
         Simulator: {
             /** Enabled */
@@ -5230,7 +5230,7 @@ export interface components {
         };
         /**
          * SimulatorSwitch
-         * @description A simulated caller, switched on or off. Without a `config` the current one is kept.
+         * @description A simulated user, switched on or off. Without a `config` the current one is kept.
          * @example {
          *       "config": {
          *         "facts": {

@@ -157,7 +157,7 @@ export function commandsOf(store: SessionStore): Omit<Commands, 'copyLink'> {
     decide: (callId, decision, reason) => run('Decide', () => sessions.decide(id, callId, decision, reason)),
     returnResult: (callId, result, failed) => run('Return', () => sessions.returnResult(id, callId, { result, is_error: failed })),
     async simulate(enabled) {
-      await run('Simulated caller', () => sessions.simulate(id, { enabled }))
+      await run('Simulated user', () => sessions.simulate(id, { enabled }))
     },
     async erase() {
       try {

@@ -10,7 +10,7 @@ import { Badge, Loading, ProblemNote } from '../ui/states.tsx'
 import { plural } from '../words.ts'
 import type { TabProps } from './Inspector.tsx'
 
-const PURPOSES: Record<string, string> = { extraction: 'reading variables at the end', caller: 'simulated caller', judge: 'judge', summary: 'summaries' }
+const PURPOSES: Record<string, string> = { extraction: 'reading variables at the end', caller: 'simulated user', judge: 'judge', summary: 'summaries' }
 
 export function Cost({ store, selection, turn, upTo }: TabProps) {
   const { id } = store.getState()

@@ -219,7 +219,7 @@ function Form({ agent, version, context, given }: FormProps) {
         </div>
       </details>
       <label className="target flex items-center gap-2 text-list">
-        <input type="checkbox" checked={simulated} onChange={(event) => setSimulated(event.target.checked)} />A simulated caller speaks
+        <input type="checkbox" checked={simulated} onChange={(event) => setSimulated(event.target.checked)} />A simulated user speaks
       </label>
       {simulated && (
         <div className="flex flex-col gap-2">

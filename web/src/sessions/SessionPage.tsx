@@ -184,7 +184,7 @@ function Header({ store, again }: { store: SessionStore; again: () => void }) {
           ...(session?.simulator
             ? [
                 {
-                  label: session.simulator['enabled'] ? 'Take over from the simulated caller' : 'Hand back to the simulated caller',
+                  label: session.simulator['enabled'] ? 'Take over from the simulated user' : 'Hand back to the simulated user',
                   disabled: session.is_completed,
                   run: () => void commands.simulate(!session.simulator?.['enabled']),
                 },

@@ -300,7 +300,7 @@ function Row({ session, agent, dense, open, now, places, filter, opened }: RowPr
     <>
       {(session.approvals?.length ?? 0) > 0 && <Badge kind="warn">approval</Badge>}
       {session.simulator && (
-        <span role="img" aria-label="Simulated caller" title="Simulated caller" className="shrink-0 text-faint">
+        <span role="img" aria-label="Simulated user" title="Simulated user" className="shrink-0 text-faint">
           <Bot size={13} aria-hidden />
         </span>
       )}

@@ -58,7 +58,7 @@ export function SuiteList() {
           </Empty>
         ) : items.length === 0 ? (
           <Empty title="No suite yet">
-            <p>A suite lets simulated callers talk to an agent, many at once, and a judge says what came of it.</p>
+            <p>A suite lets simulated users talk to an agent, many at once, and a judge says what came of it.</p>
             <code className="mt-3 block rounded-sm bg-sunken p-2 font-mono text-code">playhead simulate examples/suites/booking-line.yaml</code>
           </Empty>
         ) : (

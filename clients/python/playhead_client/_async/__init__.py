@@ -1,1 +1,1 @@
-"""The async client, from which scripts/generate_sync_client.py generates the blocking one."""
+"""The async client: its connection, and the calls about each kind of resource."""

@@ -47,7 +47,7 @@ class Sessions(Resource):
     ) -> Session:
         """Open a session with an agent, by its name or id, and return it after the greeting (at once without `wait`).
 
-        With a `simulator` a simulated caller talks to the agent from the greeting on. The same `idempotency_key` again
+        With a `simulator` a simulated user talks to the agent from the greeting on. The same `idempotency_key` again
         returns the session that it opened. One is made unless it is given, and every attempt of this call uses it.
         """
         body: dict[str, JsonValue] = given(
@@ -310,7 +310,7 @@ class Sessions(Resource):
         config: SimulatorConfig | None = None,
         expected_revision: int | None = None,
     ) -> Session:
-        """Switch a simulated caller on or off. Without a `config` the session's own is kept."""
+        """Switch a simulated user on or off. Without a `config` the session's own is kept."""
         body = {**_switch(enabled, config), **given(expected_revision=expected_revision)}
         return self._transport.send(post(_path(session_id, "simulator"), Session, body, method="PUT", repeatable=True))
 

@@ -1,4 +1,4 @@
-"""Settings of a session that a program sends: limits, and the simulated caller.
+"""Settings of a session that a program sends: limits, and the simulated user.
 
 The API checks lengths and ranges; a newer API may allow more than an older one. A misspelled field is rejected here.
 """
@@ -21,7 +21,7 @@ class _Setting(BaseModel):
 
 
 class Persona(_Setting):
-    """The person that a simulated caller plays: a name, a manner in a few words, and the language."""
+    """The person that a simulated user plays: a name, a manner in a few words, and the language."""
 
     name: str = "the caller"
     manner: str = ""
@@ -29,7 +29,7 @@ class Persona(_Setting):
 
 
 class CallerLimits(_Setting):
-    """Limits of a simulated caller: messages of its own, US dollars of the session, seconds of wall clock.
+    """Limits of a simulated user: messages of its own, US dollars of the session, seconds of wall clock.
 
     `max_stalled_turns` is the number of successive exchanges that may repeat earlier ones. None sets no limit.
     """
@@ -41,7 +41,7 @@ class CallerLimits(_Setting):
 
 
 class SimulatorConfig(_Setting):
-    """A simulated caller: who it plays, its goal, and the facts it may tell.
+    """A simulated user: who it plays, its goal, and the facts it may tell.
 
     `opening` is its first message, word for word. It cannot hang up before `min_turns` messages. `model` is the
     session's unless set. A `seed` makes callers that can be seeded repeat themselves.

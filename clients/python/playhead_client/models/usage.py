@@ -52,7 +52,7 @@ class LedgerRow(ResponseModel):
     """Usage and cost of one turn, or of a model call outside the turns.
 
     For such a call `purpose` names its use and `turn_id` is an id of its own: `extraction` reads variables after the
-    end, `caller` is a line of a simulated caller, `judge` a verdict.
+    end, `caller` is a line of a simulated user, `judge` a verdict.
     """
 
     id: str

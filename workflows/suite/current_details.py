@@ -1,4 +1,4 @@
-"""The summary of a suite in the Temporal UI: its progress, and the results of each scenario."""
+"""The current details of a suite in the Temporal UI: its progress, and the results of each scenario."""
 
 from domain.suites.scenario import Suite
 from domain.suites.suite_state import SuiteProgress, SuiteState, Tally
@@ -7,7 +7,7 @@ MAX_SCENARIOS = 50
 """Scenarios that are shown, in the order of the suite."""
 
 
-def suite_summary(state: SuiteState, suite: Suite, progress: SuiteProgress) -> str:
+def suite_details(state: SuiteState, suite: Suite, progress: SuiteProgress) -> str:
     """The state of a suite as Markdown."""
     judged = progress.passed + progress.failed + progress.inconclusive
     budget = f" of {suite.budget_usd:f}" if suite.budget_usd is not None else ""

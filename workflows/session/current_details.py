@@ -1,4 +1,4 @@
-"""The summary of a session in the Temporal UI: the end of the conversation as Markdown."""
+"""The current details of a session in the Temporal UI: the end of the conversation as Markdown."""
 
 import re
 from itertools import islice

@@ -1,4 +1,4 @@
-"""The summary of a session in the Temporal UI."""
+"""The current details of a session in the Temporal UI."""
 
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -9,7 +9,7 @@ from domain.sessions.timeline import WaitingApproval
 from domain.sessions.turn_completion import complete
 from domain.usage import merge_costs, rounded_cost, unpriced_cost
 from tests.support.conversation import Conversation, answered
-from workflows.session.summary import MAX_LINE, TAIL_TURNS, conversation_tail, session_details
+from workflows.session.current_details import MAX_LINE, TAIL_TURNS, conversation_tail, session_details
 
 
 @pytest.fixture
