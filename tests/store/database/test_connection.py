@@ -27,6 +27,9 @@ OTHER_CONNECTIONS = text(
     "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
 )
 
+WAIT_SECONDS = 2.0
+"""A wait for a busy database: short, yet on a busy machine long enough for every connection that can be made."""
+
 
 async def names(database: Database) -> list[str]:
     return list(await database.read(lambda connection: connection.scalars(select(organizations.c.name)).all()))
@@ -77,7 +80,7 @@ async def test_write_that_is_cancelled_in_the_queue_never_happens(database: Data
 
 @pytest.mark.parametrize("kind", ["sqlite"])
 async def test_write_that_cannot_begin_in_time_is_unavailable(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store.database.connection, "CONNECTION_TIMEOUT_SECONDS", 0.05)
+    monkeypatch.setattr(store.database.connection, "CONNECTION_TIMEOUT_SECONDS", WAIT_SECONDS)
     database = Database.open(url)
     async with held_open(database, lambda connection: add(connection, "a")):
         with pytest.raises(StoreUnavailable, match="busy"):
@@ -89,7 +92,7 @@ async def test_write_that_cannot_begin_in_time_is_unavailable(url: str, monkeypa
 
 
 async def test_database_that_is_busy_is_known_by_its_time_out(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store.database.connection, "CONNECTION_TIMEOUT_SECONDS", 0.2)
+    monkeypatch.setattr(store.database.connection, "CONNECTION_TIMEOUT_SECONDS", WAIT_SECONDS)
     database = Database.open(url)
     async with AsyncExitStack() as held:
         for _ in range(1 if database.is_sqlite else 20):
@@ -106,8 +109,8 @@ async def test_database_that_is_busy_is_known_by_its_time_out(url: str, monkeypa
 async def test_database_that_others_lock_is_known_by_its_time_out(
     url: str, other_process: Database, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """SQLite alone has a lock for the whole database."""
-    monkeypatch.setattr(store.database.connection, "CONNECTION_TIMEOUT_SECONDS", 0.2)
+    """Only SQLite has a lock for the whole database."""
+    monkeypatch.setattr(store.database.connection, "CONNECTION_TIMEOUT_SECONDS", WAIT_SECONDS)
     database = Database.open(url)
     async with held_open(other_process, lambda connection: add(connection, "a")):
         if kind == "sqlite":
@@ -139,7 +142,7 @@ async def test_closing_completes_what_was_begun_and_leaves_no_thread(url: str, k
     await asyncio.gather(*writes)
 
     async def none_is_left() -> bool:
-        """The thread that waited for the others tells so before it ends."""
+        """True once all threads have ended; `aclose` returns shortly before the last one does."""
         return not [thread for thread in set(threading.enumerate()) - before if thread.name.startswith("store-")]
 
     await eventually(none_is_left)
@@ -258,7 +261,7 @@ async def test_server_that_was_never_there_is_unavailable(tmp_path: Path, kind: 
 
 @pytest.mark.parametrize("kind", ["sqlite"])
 async def test_file_that_stays_locked_is_unavailable_and_found_again(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store.database.connection, "CONNECTION_TIMEOUT_SECONDS", 0.05)
+    monkeypatch.setattr(store.database.connection, "CONNECTION_TIMEOUT_SECONDS", WAIT_SECONDS)
     database = Database.open(url)
     holder = sqlite3.connect(url.removeprefix("sqlite:///"), isolation_level=None)
     holder.execute("BEGIN IMMEDIATE")
