@@ -10,7 +10,7 @@ interface Binding {
 
 const binding = <Table extends Record<string, Binding>>(table: Table): Table => table
 
-/** `mod` is ⌘ on a Mac and Ctrl elsewhere; a space parts the keys of a sequence. */
+/** `mod` is ⌘ on a Mac and Ctrl elsewhere; a space separates the keys of a sequence. */
 export const KEYS = binding({
   nextTurn: { keys: ['j'], group: 'Conversation', words: 'Next turn' },
   previousTurn: { keys: ['k'], group: 'Conversation', words: 'Previous turn' },
@@ -96,7 +96,7 @@ function pressed(event: KeyboardEvent): void {
   }
 }
 
-/** Answers keys while the component is there; what came last is asked first. */
+/** Handles keys while the component is mounted; the component mounted last comes first. */
 export function useKeys(handlers: Handlers): void {
   const layer = useRef(handlers)
   useEffect(() => {

@@ -1,4 +1,4 @@
-/** Every place of the page and what its URL says. */
+/** Every route of the page, with its search parameters. */
 import { createRootRoute, createRoute, createRouter, lazyRouteComponent, Link, redirect } from '@tanstack/react-router'
 import type { SessionSearch, TabId } from './conversation/selection.ts'
 import { NewSession } from './sessions/NewSession.tsx'
@@ -16,7 +16,7 @@ const kept = (value: unknown): string | undefined => (typeof value === 'string' 
 const whole = (value: unknown): number | undefined => (typeof value === 'string' && /^\d+$/.test(value) ? Number(value) : typeof value === 'number' ? value : undefined)
 const oneOf = <Choice extends string>(value: unknown, choices: readonly Choice[]): Choice | undefined => choices.find((choice) => choice === value)
 
-/** Without what is not set, so that a URL says only what differs. */
+/** Drops what is not set, so that a URL has only what differs from the defaults. */
 function only<Search extends object>(search: Search): Search {
   return Object.fromEntries(Object.entries(search).filter(([, value]) => value !== undefined)) as Search
 }

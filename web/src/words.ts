@@ -1,4 +1,4 @@
-/** Words that more than one place says, and how figures and times are written. English only; the rest is `Intl`. */
+/** Texts that several views share, and the format of figures and times. English only; the rest is `Intl`. */
 
 export const MINUS = '−'
 
@@ -26,7 +26,7 @@ export const dayWords = (day: string): string => FORMAT.day.format(new Date(`${d
 export const daysWords = (from: string | undefined, to: string | undefined): string =>
   from && to ? (from === to ? dayWords(from) : `${dayWords(from)} – ${dayWords(to)}`) : from ? `since ${dayWords(from)}` : to ? `until ${dayWords(to)}` : 'the last 30 days'
 
-/** What was bought, by the ledger's purposes. */
+/** What was paid for, by the ledger's purposes. */
 export const PURPOSES: Record<string, string> = {
   turn: 'replies',
   extraction: 'reading variables',
@@ -35,7 +35,7 @@ export const PURPOSES: Record<string, string> = {
   summary: 'summaries',
 }
 
-/** Today the minute, else the day. */
+/** The time of day for today, else the day. */
 export function when(at: string): string {
   const date = new Date(at)
   return date.toDateString() === new Date().toDateString() ? FORMAT.minute.format(date) : FORMAT.day.format(date)

@@ -8,12 +8,12 @@ import { usePreferences } from '../settings/preferences.ts'
 import { IconButton, join } from '../ui/controls.tsx'
 import { curve, graphOf, NODE, type Point } from './graph.ts'
 
-/** Left free around the graph: its controls lie there. */
+/** Left free around the graph for its controls. */
 const ROOM = { top: '40px', bottom: matchMedia('(pointer: coarse)').matches ? '68px' : '44px', left: '12px', right: '12px' } as const
 
 interface GraphProps {
   definition: AgentDefinition
-  /** The node that is lit. */
+  /** The current node, highlighted. */
   at?: string | null
   /** Nodes in the order in which they were visited. */
   walked?: readonly { node: string; turn: string; transition: string | null }[]
@@ -63,7 +63,7 @@ const AgentNode = memo(function AgentNode({ data }: NodeProps<Node<NodeData>>) {
 
 type EdgeData = { points: readonly Point[] }
 
-/** Along the way that the layout found for it, which goes around the nodes between. */
+/** An edge along the route of the layout, which goes around the nodes in between. */
 const RoutedEdge = memo(function RoutedEdge({ data, style, markerEnd }: EdgeProps<Edge<EdgeData>>) {
   return <BaseEdge path={curve(data?.points ?? [])} {...(style && { style })} {...(markerEnd && { markerEnd })} />
 })
@@ -132,14 +132,14 @@ function Flow({ definition, at, walked = [], opened, open, marks }: GraphProps) 
 
   const centre = useCallback(() => {
     if (!follow || !at || !graph.nodes.some((node) => node.id === at)) return false
-    // The lit node, how one came to it, and where one can go from it: whole, and as large as that allows.
+    // Fit the current node, the visited nodes and those reachable in one transition.
     const shown = new Set([at, ...walked.map((visit) => visit.node), ...graph.edges.filter((edge) => edge.from === at).map((edge) => edge.to)])
     void flow.fitView({ nodes: [...shown].map((id) => ({ id })), maxZoom: 0.9, padding: ROOM, duration: 0 })
     return true
   }, [flow, graph, at, follow, walked])
   useEffect(() => void centre(), [centre])
 
-  // Until somebody moves it, the graph is laid out anew whenever its pane gets another size: also the first, which may come late.
+  // Until the user moves the graph, fit it again whenever its pane is resized; the first size may come late.
   const pane = useRef<HTMLDivElement>(null)
   const touched = useRef(false)
   const fit = useCallback(() => {
@@ -166,7 +166,7 @@ function Flow({ definition, at, walked = [], opened, open, marks }: GraphProps) 
         onNodeClick={(_, node) => open(node.id)}
         onInit={fit}
         onMoveStart={(event) => {
-          // Without an event it was not a person who moved it.
+          // Without an event the graph was moved by code, not by the user.
           if (event) touched.current = true
         }}
         minZoom={0.2}

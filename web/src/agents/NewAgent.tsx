@@ -1,4 +1,4 @@
-/** A new agent, or a new version of one, from a file. Faults stand at their lines; the last good graph stays. */
+/** A new agent, or a new version of one, from a file. Faults are shown at their lines; the last valid graph stays. */
 import { useMutation } from '@tanstack/react-query'
 import { useNavigate } from '@tanstack/react-router'
 import { lazy, Suspense, useEffect, useMemo, useState } from 'react'
@@ -27,7 +27,7 @@ nodes:
   goodbye: {prompt: Say goodbye., end: true}
 context: {first_name: null}`
 
-/** An export of dograh is told by its form: nodes and edges as lists. */
+/** Recognizes an export of dograh by its form: nodes and edges are lists. */
 function kindOf(text: string): { format?: 'dograh'; definition: AgentDefinition | null } {
   try {
     const given = parse(text) as { nodes?: unknown; edges?: unknown; start?: unknown } | null
@@ -53,7 +53,7 @@ export function NewAgent() {
 
   useEffect(() => {
     const nodes = kind.definition?.nodes
-    // A graph whose edges lead nowhere is not good: the one before stays.
+    // A graph with a transition to an unknown node is not drawn: the one before stays.
     if (kind.definition && nodes && Object.values(nodes).every((node) => (node.transitions ?? []).every((each) => each.to in nodes))) setGood(kind.definition)
   }, [kind])
 

@@ -1,4 +1,4 @@
-/** One node of an agent: prompt, tools, what it reads, where it can go. */
+/** One node of an agent: prompt, tools, variables to extract, transitions. */
 import type { AgentDefinition } from '../api/types.ts'
 import { Template } from '../inspector/Prompt.tsx'
 import { Badge } from '../ui/states.tsx'

@@ -22,7 +22,7 @@ export interface GraphEdge {
   from: string
   to: string
   transitions: Transition[]
-  /** Its way from the edge of one node to that of the other, around the nodes between them. */
+  /** The route from the border of one node to that of the other, around the nodes in between. */
   points: readonly Point[]
 }
 

@@ -1,4 +1,4 @@
-/** One function that talks to the API: the key, the problems, nothing else. */
+/** Calls the API: adds the key, throws problems, and reuses responses that have not changed. */
 import { create } from 'zustand'
 import type { paths } from './schema.ts'
 import { problemOf, unreachable } from './problems.ts'
@@ -30,7 +30,7 @@ function storedKey(): string | null {
 
 interface Auth {
   key: string | null
-  /** The API wants a key, or did not take the one it got. */
+  /** The API returned 401: the key is missing or not valid. */
   asked: boolean
   enter(key: string, remember: boolean): void
   forget(): void
@@ -66,7 +66,7 @@ export function authorization(): Record<string, string> {
   return key ? { authorization: `Bearer ${key}` } : {}
 }
 
-/** The answer as it came; throws a `Problem` for everything that is not a success. */
+/** The response as it is; throws a `Problem` for everything but a success or 304. */
 export async function send(method: Method, path: Path, call: Call = {}): Promise<Response> {
   const headers: Record<string, string> = { ...authorization(), ...call.headers }
   if (call.body !== undefined) headers['content-type'] = 'application/json'
@@ -89,11 +89,11 @@ export async function send(method: Method, path: Path, call: Call = {}): Promise
   throw problem
 }
 
-/** Answers that came with an entity tag, by URL and key; the newest last. What is asked again often is sent once. */
+/** Responses with an entity tag, by key and URL, the newest last: a response that has not changed is sent once. */
 const known = new Map<string, { tag: string; body: unknown }>()
 const MAX_KNOWN = 40
 
-/** The answer's JSON. Its form is that of the route, which the callers in routes.ts name. */
+/** The JSON of the response. The callers in routes.ts name its type. */
 export async function call<Form>(method: Method, path: Path, options: Call = {}): Promise<Form> {
   const place = method === 'GET' ? `${useAuth.getState().key ?? ''} ${urlOf(path, options)}` : null
   const before = place === null ? undefined : known.get(place)

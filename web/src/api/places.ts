@@ -1,13 +1,13 @@
 /**
- * Places for streams. Over HTTP/1.1 a browser opens six connections to a host, and one more waits without a word: so the
- * tabs of a browser share four places, held as Web Locks, and a tab without one asks now and then instead.
+ * Places for streams. Over HTTP/1.1 a browser opens six connections to a host, and further ones wait silently. So the
+ * tabs of a browser share four places, held as Web Locks, and a tab without one polls instead.
  */
 
 const PLACES = 4
 
 export type Release = () => void
 
-/** A place, or null when all are taken. Where there are no Web Locks (no secure context) everybody has a place. */
+/** A place, or null when all are taken. Without Web Locks (no secure context) every tab gets a place. */
 export async function takePlace(locks: LockManager | undefined = globalThis.navigator?.locks): Promise<Release | null> {
   if (!locks) return () => undefined
   for (let place = 0; place < PLACES; place += 1) {

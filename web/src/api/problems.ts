@@ -1,4 +1,4 @@
-/** What can go wrong, in the API's words (RFC 9457) and with what one can do about it. */
+/** Problems of the API (RFC 9457), with advice for each code. */
 
 export interface Fault {
   place: string
@@ -24,12 +24,12 @@ export class Problem extends Error {
     return Array.isArray(errors) ? (errors as Fault[]) : []
   }
 
-  /** Nobody knows whether the API has taken it, or it said that it has not: the same may be sent again. */
+  /** The request may be sent again: the API did not accept it, or it is unknown whether it did. */
   get repeatable(): boolean {
     return this.status === 0 || this.status === 429 || this.status === 503 || this.status === 504
   }
 
-  /** The API does not have this route or option; the page goes on without it. */
+  /** The API does not have this route or option; the page works without it. */
   get unsupported(): boolean {
     return this.status === 404 || this.status === 405 || this.status === 422 || this.status === 501
   }

@@ -1,4 +1,4 @@
-/** Every route the page uses, by name, with the form of its answer. */
+/** Every route that the page uses, by name, with the type of its response. */
 import { call, send } from './client.ts'
 import type {
   About,
@@ -92,7 +92,7 @@ export const agents = {
     call<Page<AgentVersionSummary>>('GET', '/v1/agents/{agent_id}/versions', { path: { agent_id }, ...more }),
   store: (content: string, type: string, query: { format?: string; name?: string } = {}) =>
     call<Agent>('POST', '/v1/agents', { query, text: { content, type } }),
-  /** Only where `/v1/about` is answered: an older API would take no notice of `dry_run` and store. */
+  /** Call it only where `/v1/about` exists: an older API would ignore `dry_run` and store the agent. */
   dryRun: (content: string, type: string, query: { format?: string; name?: string } = {}, more: Signal = {}) =>
     call<AgentDryRun>('POST', '/v1/agents', { query: { ...query, dry_run: true }, text: { content, type }, ...more }),
 }

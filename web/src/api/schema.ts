@@ -15,10 +15,10 @@ export interface paths {
          * List Sessions
          * @description Sessions of the organization, newest first, as last recorded (up to two seconds ago).
          *
-         *     With `q` each page searches the next 2,000 sessions: it may hold few, or none, and go on with `next_cursor`.
+         *     With `q` each page searches the next 2,000 sessions: it may hold few or none, although `next_cursor` leads to more.
          *
-         *     The `billed` filters choose the sessions that a row of `GET /v1/usage` is made of: those with a row in the ledger
-         *     that fits all of them, by default in the last 30 days. Days are those of the time zone.
+         *     The `billed` filters select the sessions behind a row of `GET /v1/usage`: those with a ledger row that matches all
+         *     of the filters, by default in the last 30 days. Days are those of the time zone.
          */
         get: operations["list_sessions_v1_sessions_get"];
         put?: never;
@@ -112,8 +112,8 @@ export interface paths {
          * List Tree
          * @description Every turn of every branch in the order in which they were opened, without their events.
          *
-         *     With `q` those with these words, and `text` is what stands around them. A page may hold few, or none, and go on with
-         *     `next_cursor`.
+         *     With `q` only turns with these words, and `text` is the text around them. A page may hold few or none, although
+         *     `next_cursor` leads to more.
          */
         get: operations["list_tree_v1_sessions__session_id__tree_get"];
         put?: never;
@@ -243,7 +243,7 @@ export interface paths {
         put?: never;
         /**
          * Return Result
-         * @description Return the result of a client tool, and the session at once: the turn goes on when all of its calls have theirs.
+         * @description Return the result of a client tool. The response comes at once; the turn goes on when all its calls have results.
          *     Without a result until `expires_at` the model receives an error. The same result again changes nothing.
          */
         post: operations["return_result_v1_sessions__session_id__client_calls__call_id__result_post"];
@@ -305,8 +305,8 @@ export interface paths {
          * Set Simulator
          * @description Have a simulated user talk to the agent, or stop it.
          *
-         *     A person who says something takes over from it; switch it on again to hand the conversation back. A new `config`
-         *     begins a new caller. It ends the session when it hangs up or reaches one of its limits.
+         *     A person who sends a message takes over from it; switch it on again to hand the conversation back. A new `config`
+         *     starts a new simulated user. It ends the session when it hangs up or reaches one of its limits.
          */
         put: operations["set_simulator_v1_sessions__session_id__simulator_put"];
         post?: never;
@@ -483,11 +483,11 @@ export interface paths {
          * Push Agent
          * @description Store a new version of the agent with the name of the definition. A definition equal to the latest adds none.
          *
-         *     With `format=dograh` the body is a workflow export of dograh, whose name `name` replaces. Parts of an export that do
-         *     not apply to text chats are listed in `warnings`.
+         *     With `format=dograh` the body is a workflow export of dograh, and `name` replaces the name in it. Parts of an export
+         *     that do not apply to text chats are listed in `warnings`.
          *
-         *     A file of a documents tool is the document named for it in `document`, or else the newest upload of its name. The
-         *     version keeps its content.
+         *     A file of a documents tool is the document that `document` gives for it, or else the newest upload of its name. The
+         *     version keeps that content.
          */
         post: operations["push_agent_v1_agents_post"];
         delete?: never;
@@ -769,8 +769,8 @@ export interface paths {
         };
         /**
          * Get Usage
-         * @description Usage and cost of the organization: the sum of its ledger. With `from`, `to` or `by` of a range of days, by
-         *     default the last 30, and with `by` in rows, newest day first.
+         * @description Usage and cost of the organization: the sum of its ledger. With `from`, `to` or `by` that of a range of days, by
+         *     default the last 30; `by` divides it into rows, newest day first.
          */
         get: operations["get_usage_v1_usage_get"];
         put?: never;
@@ -790,7 +790,7 @@ export interface paths {
         };
         /**
          * List Ledger
-         * @description The ledger, newest first: one row for each turn, whether it completed or not.
+         * @description The ledger, newest first: one row per turn, whether it completed or not, and one per auxiliary model call.
          */
         get: operations["list_ledger_v1_usage_ledger_get"];
         put?: never;
@@ -852,7 +852,7 @@ export interface paths {
         };
         /**
          * Ready
-         * @description Readiness: Temporal and the store were reachable at the last check, a second ago at most.
+         * @description Readiness: Temporal and the store were reachable at the last check; checks are a second apart.
          */
         get: operations["ready_readyz_get"];
         put?: never;
@@ -954,7 +954,7 @@ export interface paths {
         put?: never;
         /**
          * Create Streamed Text Session
-         * @description Create a text chat, and stream its greeting. The last event is what the route without `/stream` answers.
+         * @description Create a text chat, and stream its greeting. The last event is the response of the route without `/stream`.
          */
         post: operations["create_streamed_text_session_api_v1_workflow__workflow_id__text_chat_sessions_stream_post"];
         delete?: never;
@@ -1014,7 +1014,7 @@ export interface paths {
         put?: never;
         /**
          * Stream Text Message
-         * @description Send a message, and stream the reply. The last event is what the route without `/stream` answers.
+         * @description Send a message, and stream the reply. The last event is the response of the route without `/stream`.
          */
         post: operations["stream_text_message_api_v1_workflow__workflow_id__text_chat_sessions__run_id__messages_stream_post"];
         delete?: never;
@@ -1236,9 +1236,9 @@ export interface paths {
          * Create Completion
          * @description Send the last user message to an agent and return its reply.
          *
-         *     The messages before it name a place in a session: the message goes on there, or grows a branch there. A request
-         *     without earlier messages and without a session id creates a session. With an id, earlier messages may be omitted.
-         *     A repeat with the same `Idempotency-Key` returns the same reply and sends nothing twice.
+         *     The messages before it identify a turn of a session: the message continues from there, on a new branch if later
+         *     turns exist. A request without earlier messages and without a session id creates a session. With an id, earlier
+         *     messages may be omitted. A repeat with the same `Idempotency-Key` returns the same reply and sends nothing twice.
          */
         post: operations["create_completion_v1_chat_completions_post"];
         delete?: never;
@@ -1301,8 +1301,8 @@ export interface paths {
          * @description Send the last user message to an agent and return its reply as a response.
          *
          *     With `previous_response_id` the message follows that response: if it is not the newest, a branch begins, as after
-         *     a rewind. With `conversation` it continues the session. Otherwise a new session is created, or that of the earlier
-         *     items in the input is continued.
+         *     a rewind. With `conversation` it continues the session. Otherwise it continues the session of the
+         *     earlier items in the input, or a new session is created.
          */
         post: operations["create_response_v1_responses_post"];
         delete?: never;
@@ -1362,7 +1362,7 @@ export interface components {
     schemas: {
         /**
          * About
-         * @description The installation as its caller sees it: `keyless` accepts calls of this machine without a key.
+         * @description The installation as its caller sees it: if `keyless`, calls from this machine need no key.
          *
          *     `spent` is what the organization has spent in this calendar month (UTC), without models whose price is not known.
          * @example {
@@ -1551,7 +1551,7 @@ export interface components {
         };
         /**
          * AgentDryRun
-         * @description The outcome of storing a definition, which was not stored.
+         * @description The result of a dry run: the definition was checked and not stored.
          *
          *     `version` is the version that it would become; when nothing `changed`, the newest one, which equals it.
          * @example {
@@ -2314,7 +2314,7 @@ export interface components {
         };
         /**
          * Choice
-         * @description The one reply. `finish_reason` is `length` when it was interrupted, `tool_calls` (`function_call` in the
+         * @description The only choice. `finish_reason` is `length` when it was interrupted, `tool_calls` (`function_call` in the
          *     older form) when it waits for results.
          */
         Choice: {
@@ -2852,7 +2852,7 @@ export interface components {
         };
         /**
          * DecisionBody
-         * @description Reason of a decision on a tool call. A denial and its reason are sent to the model.
+         * @description Reason for a decision on a tool call. A denial and its reason are sent to the model.
          * @example {
          *       "reason": "Refunds above 100 USD need a manager."
          *     }
@@ -3040,7 +3040,7 @@ export interface components {
             expected_revision?: number | null;
             /**
              * Client Tools
-             * @description Names of the agent's client tools that you are able to carry out; only those are offered to the model. The response then also comes when the turn waits for you: see `client_calls`.
+             * @description Names of the agent's client tools that you are able to carry out; only those are offered to the model. The response is then also sent when the turn waits for their results: see `client_calls`.
              * @default []
              */
             client_tools: string[];
@@ -3209,7 +3209,7 @@ export interface components {
             agent?: string | components["schemas"]["AgentVersion"] | null;
             /**
              * Model
-             * @description A model string, as `openai:gpt-5-mini`.
+             * @description A model string, such as `openai:gpt-5-mini`.
              */
             model?: string | null;
             /** Name */
@@ -3231,7 +3231,7 @@ export interface components {
         };
         /**
          * FunctionCall
-         * @description A call of a function in the older form. Its `id` (not part of OpenAI's protocol) makes its result certain.
+         * @description A call of a function in the older form. Its `id` (not part of OpenAI's protocol) identifies its result.
          */
         FunctionCall: {
             /** Name */
@@ -3381,7 +3381,7 @@ export interface components {
         };
         /**
          * InitBody
-         * @description A chat to open with an embed token. What does not fit of the variables is left out.
+         * @description A chat to open with an embed token. Variables that cannot be used are left out.
          * @example {
          *       "context_variables": {
          *         "plan": "gold"
@@ -3399,7 +3399,7 @@ export interface components {
         };
         /**
          * InputItem
-         * @description An item of the input: a message, or what a client keeps of an earlier response.
+         * @description An item of the input: a message, or an item that a client kept from an earlier response.
          */
         InputItem: {
             /**
@@ -3447,7 +3447,7 @@ export interface components {
          * @description Usage and cost of one turn, whether it completed or not, or of an auxiliary model call.
          *
          *     `purpose` is `turn`, or for auxiliary calls, whose `turn_id` is an id of their own: `extraction` of variables
-         *     after the end, a message of a simulated `caller`, or a verdict of the `judge`.
+         *     after the end, `caller` (a message of a simulated user), `judge` (a verdict), or `summary` of earlier turns.
          * @example {
          *       "agent_id": "agt_5f0c91d2a4b7",
          *       "cost": {
@@ -3747,7 +3747,7 @@ export interface components {
             on_busy?: ("reject" | "enqueue" | "interrupt" | "rollback") | null;
             /**
              * Client Tools
-             * @description Names of the agent's client tools that you are able to carry out; only those are offered to the model. The response then also comes when the turn waits for you: see `client_calls`.
+             * @description Names of the agent's client tools that you are able to carry out; only those are offered to the model. The response is then also sent when the turn waits for their results: see `client_calls`.
              * @default []
              */
             client_tools: string[];
@@ -3787,7 +3787,7 @@ export interface components {
             };
             /** @description A simulated user that talks to the agent after the greeting. */
             simulator?: components["schemas"]["SimulatorSwitch"] | null;
-            /** @description Override the agent's limits that are given here. */
+            /** @description Limits that override those of the agent. */
             limits?: components["schemas"]["SessionLimits"] | null;
         };
         /**
@@ -3937,7 +3937,7 @@ export interface components {
         };
         /**
          * OrganizationUsage
-         * @description Usage and cost of the organization, in total or in the range that was asked for, divided into `rows`.
+         * @description Usage and cost of the organization, in total or in the requested range, divided into `rows`.
          * @example {
          *       "cost": {
          *         "breakdown": {
@@ -4063,7 +4063,7 @@ export interface components {
         };
         /**
          * OutputTokensDetails
-         * @description Output tokens of reasoning: they are not counted apart.
+         * @description Output tokens of reasoning, which are not counted separately.
          */
         OutputTokensDetails: {
             /**
@@ -4153,7 +4153,7 @@ export interface components {
          * Progress
          * @description Progress of a suite by its runs. `turns` and `cost` include running conversations.
          *
-         *     `held` is reserved of the budget for running conversations, beyond what they have cost so far.
+         *     `held` is the part of the budget reserved for running conversations, beyond what they have cost so far.
          */
         Progress: {
             /** Planned */
@@ -5074,7 +5074,7 @@ export interface components {
          * SessionSummary
          * @description A session without its turns. `as_of` is the time of its data: lists are a moment behind the conversation.
          *
-         *     `disposition` is a word for how it ended; `tags` are the gathered `call_tags` and the disposition. `turn_count`
+         *     `disposition` is its outcome in one word; `tags` are the gathered `call_tags` and the disposition. `turn_count`
          *     counts the turns of the visible branch.
          * @example {
          *       "agent_id": "agt_5f0c91d2a4b7",
@@ -5264,7 +5264,7 @@ export interface components {
         };
         /**
          * Spent
-         * @description Cost of a suite by its ledger rows.
+         * @description Cost of a suite: the sum of its ledger rows.
          */
         Spent: {
             /**
@@ -5281,7 +5281,7 @@ export interface components {
          * @description One model call of a turn. `turn` calls answer the user, `extraction` calls read variables.
          *
          *     The request is `exact` when its digest, the SHA-256 of what was sent, equals the one that was kept; otherwise it is
-         *     `rebuilt` from what is stored. `attempts` counts the tries at the call, the successful one included.
+         *     `rebuilt` from what is stored. `attempts` counts the attempts at the call, including the successful one.
          * @example {
          *       "attempts": 1,
          *       "cost": {
@@ -5458,7 +5458,7 @@ export interface components {
         };
         /**
          * StepReply
-         * @description A model's reply. `raw` is the reply as the provider gave it; null where it was not kept.
+         * @description A model's reply. `raw` is the reply as the provider returned it; null if it was not kept.
          */
         StepReply: {
             /** Text */
@@ -5474,7 +5474,7 @@ export interface components {
          * StepRequest
          * @description A request to a model, without credentials: instructions, messages, offered tools and settings.
          *
-         *     `context` says how much of the conversation it held; null where that was not kept.
+         *     `context` describes how much of the conversation it held; null if that was not kept.
          */
         StepRequest: {
             /** Instructions */
@@ -5542,7 +5542,7 @@ export interface components {
         };
         /**
          * StepVariable
-         * @description A place of the instructions that came from a variable: offsets in UTF-16 code units, and the value's source.
+         * @description A part of the instructions that came from a variable: offsets in UTF-16 code units, and the value's source.
          */
         StepVariable: {
             /** Start */
@@ -5664,7 +5664,7 @@ export interface components {
          * SuiteReport
          * @description Report of a suite: its results, and every conversation with its verdict, up to 8 MiB.
          *
-         *     In a larger suite passed runs are left out, and conversations before runs, first those of passed runs.
+         *     For a larger suite, conversations are left out first, then runs: those of passed runs before others.
          * @example {
          *       "runs": [
          *         {
@@ -5855,8 +5855,8 @@ export interface components {
          * SuiteRun
          * @description A planned conversation of a suite, without its turns. A run that has not begun has no session.
          *
-         *     `cost_by_purpose` divides the cost into the agent's turns and extractions, the caller and the judge. `last_said` is
-         *     the beginning of what was said last, `updated_at` the time of the last record.
+         *     `cost_by_purpose` divides the cost by the purposes of the ledger. `last_said` is the beginning of the last message,
+         *     `updated_at` the time of the last record.
          * @example {
          *       "completion_reason": "caller_hung_up",
          *       "cost": {
@@ -6223,7 +6223,7 @@ export interface components {
         };
         /**
          * TreeTurn
-         * @description A turn of a session's tree, without its events. `text` is the beginning of what the user said, else the agent.
+         * @description A turn of a session's tree, without its events. `text` is the beginning of the user's message, else of the reply.
          *
          *     `branch` is `active`, `hidden` for turns past the cursor of a rewind, or the id of a discarded branch. A turn is
          *     `copied` when a fork took it over: it was billed to another session.
@@ -6284,7 +6284,7 @@ export interface components {
          * Turn
          * @description One user message (null for the greeting) and the agent's answer. `index` counts from the root of its branch.
          *
-         *     An `imported` turn was held elsewhere and came as the history of a chat client: it cost nothing.
+         *     An `imported` turn comes from the history that a chat client sent: it cost nothing.
          * @example {
          *       "assistant_message": {
          *         "created_at": "2026-11-23T18:00:08.204Z",
@@ -6573,7 +6573,7 @@ export interface components {
         };
         /**
          * WidgetConfig
-         * @description The configuration of dograh's widget for a token: its settings, completed with defaults. There are no calls.
+         * @description The configuration of dograh's widget for a token: its settings, completed with defaults, for text chats only.
          * @example {
          *       "auto_start": false,
          *       "button_color": "#3B82F6",
@@ -7245,7 +7245,7 @@ export interface operations {
                 forked_from?: string | null;
                 /** @description A model that the ledger charged them for. */
                 billed_model?: string | null;
-                /** @description What the ledger charged them for. */
+                /** @description A purpose that the ledger charged them for. */
                 billed_purpose?: ("turn" | "extraction" | "caller" | "judge" | "summary") | null;
                 /** @description The first day on which the ledger charged them. */
                 billed_from?: string | null;
@@ -7949,7 +7949,7 @@ export interface operations {
                 limit?: number;
                 /** @description `next_cursor` of the previous page. */
                 cursor?: string | null;
-                /** @description A turn of any branch: its branch around it, instead of a cursor. */
+                /** @description A turn of any branch: the page around it on its branch, without a cursor. */
                 around?: string | null;
             };
             header?: never;
@@ -8295,7 +8295,7 @@ export interface operations {
     list_tree_v1_sessions__session_id__tree_get: {
         parameters: {
             query?: {
-                /** @description Words that were said, or that a tool took or returned. */
+                /** @description Words of a message, a reply, or a tool's input or result. */
                 q?: string | null;
                 /** @description Maximum number of items. */
                 limit?: number;
@@ -12394,7 +12394,7 @@ export interface operations {
                 name?: string | null;
                 /** @description True: check the definition, and store nothing. */
                 dry_run?: boolean;
-                /** @description Uploaded documents that files of the agent are: sha256:name. */
+                /** @description Uploaded documents for files of the agent, each as sha256:name. */
                 document?: string[] | null;
             };
             header?: never;
@@ -13118,7 +13118,7 @@ export interface operations {
             path?: never;
             cookie?: never;
         };
-        /** @description The file as it is. Its format is that of the ending of its name, whatever its Content-Type. */
+        /** @description The file as it is. The ending of its name decides its format, whatever its Content-Type. */
         requestBody: {
             content: {
                 /**
@@ -13835,7 +13835,7 @@ export interface operations {
                 outcome?: ("passed" | "failed" | "inconclusive") | null;
                 /** @description A scenario's id. */
                 scenario?: string | null;
-                /** @description Only runs recorded since, and in the five seconds before; the earliest first. */
+                /** @description Only runs recorded since then or up to five seconds earlier; the earliest first. */
                 updated_after?: string | null;
                 /** @description Maximum number of items. */
                 limit?: number;
@@ -17128,9 +17128,9 @@ export interface operations {
     list_runs_api_v1_workflow__workflow_id__runs_get: {
         parameters: {
             query?: {
-                /** @description Page, from 1. */
+                /** @description Number of the page, from 1. */
                 page?: number;
-                /** @description Runs of a page. */
+                /** @description Runs per page. */
                 limit?: number;
                 /** @description JSON, a list such as `[{"attribute": "status", "value": {"status": "completed"}}]`. Attributes: `dateRange` (`from`, `to`), `dispositionCode` (`codes`), `duration` in seconds and `tokenUsage` in dollars (`min`, `max`), `status`. */
                 filters?: string | null;
@@ -18615,7 +18615,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                /** @description An agent's name or id, and `@version` if one is meant. */
+                /** @description An agent's name or id, optionally with `@version`. */
                 model: string;
             };
             cookie?: never;
@@ -19097,7 +19097,7 @@ export interface operations {
                 "webhook-id": string;
                 /** @description Time of this attempt in seconds since 1970. */
                 "webhook-timestamp": number;
-                /** @description `v1,` and the Base64 of HMAC-SHA256 over `id.timestamp.body`, as Standard Webhooks has it. */
+                /** @description `v1,` and the Base64 of HMAC-SHA256 over `id.timestamp.body`, as in Standard Webhooks. */
                 "webhook-signature": string;
             };
             path?: never;
@@ -19109,7 +19109,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Accepted, as any other 2xx. Other responses, except 410, are retried for a day. */
+            /** @description Accepted, like any other 2xx. Other responses, except 410, are retried for a day. */
             204: {
                 headers: {
                     [name: string]: unknown;

@@ -1,6 +1,6 @@
 /**
- * A stream of events that is kept open: resumed by its last id, silent for 20 s is dead, back-off with jitter, at once
- * when the network or the page comes back. A hidden page gives its place up after 30 s.
+ * Keeps a stream of events open. It resumes after the last id, takes 20 s of silence for a lost connection, and retries
+ * with back-off and jitter, or at once when the network or the page is back. A page hidden for 30 s gives up its place.
  */
 import { createParser } from 'eventsource-parser'
 import type { StreamEvent } from '../timeline/reduce.ts'
@@ -17,14 +17,14 @@ const BACK_OFF_MS = { first: 500, most: 10_000 }
 export type Link =
   | { kind: 'connecting' }
   | { kind: 'live' }
-  /** No place was free: the page asks every 2 s. */
+  /** No place was free: the page polls every 2 s. */
   | { kind: 'polling' }
   | { kind: 'lost'; since: number; nextTry: number; problem: Problem }
   | { kind: 'resting' }
   | { kind: 'over' }
   | { kind: 'refused'; problem: Problem }
 
-/** Reads one answer to its end; every chunk counts as a sign of life. */
+/** Reads the events of a response to its end, and calls `alive` for every chunk. */
 export async function readEvents(
   response: Response,
   heard: (event: StreamEvent) => void,
@@ -73,7 +73,7 @@ export interface Surroundings {
   fetch: typeof fetch
   takePlace: () => Promise<Release | null>
   isHidden: () => boolean
-  /** Calls back when the page is shown again, hidden, or online again; returns what stops that. */
+  /** Calls back when the page is shown again, hidden, or online again; returns a function that stops this. */
   onChange: (changed: () => void) => () => void
   random: () => number
 }
@@ -97,7 +97,7 @@ export interface Watch {
   url: string
   lastId: () => number
   heard: (event: StreamEvent) => void
-  /** Called instead of a stream while no place is free. */
+  /** Polls the session while no place for a stream is free. */
   ask: (signal: AbortSignal) => Promise<void>
   isOver: () => boolean
   linked: (link: Link) => void

@@ -1,4 +1,4 @@
-/** The names that the page uses for the forms of the API. Only this file knows what the generated ones are called. */
+/** The page's names for the types of the API. Only this file of the page uses the generated names. */
 import type { components } from './schema.ts'
 
 type Forms = components['schemas']
@@ -14,14 +14,14 @@ export type TurnEvent = Omit<Forms['Turn']['events'][number], 'payload' | 'type'
 export type Usage = Forms['Usage'] & { first_word_seconds?: number | null }
 export type Cost = Forms['Cost']
 export type Turn = Omit<Forms['Turn'], 'events' | 'usage'> & { events: TurnEvent[]; usage: Usage }
-/** What an older API does not tell; without it the page counts what it has loaded. */
+/** Fields that an older API does not return; without them the page counts what it has loaded. */
 type BranchFigures = 'turn_count' | 'cost' | 'head_turn_id'
 export type Branch = Omit<Forms['Branch'], 'turns' | BranchFigures> & { turns: Turn[] } & Partial<Pick<Forms['Branch'], BranchFigures>>
 export type Approval = Omit<Forms['Approval'], 'arguments'> & { arguments: JsonObject }
-/** A call of a tool that the client of the conversation carries out: it waits for its result. */
+/** A call of a client tool that waits for its result. */
 export type ClientCall = Omit<Forms['ClientCall'], 'arguments'> & { arguments: JsonObject }
 export type SessionStatus = Forms['Session']['status']
-/** What an older API does not tell of a session; without it the page leaves the figures out. */
+/** Fields of a session that an older API does not return; without them the page leaves the figures out. */
 type SessionFigures = 'agent_name' | 'turn_count' | 'suite_id'
 export type SessionSummary = Omit<
   Forms['SessionSummary'],
@@ -57,7 +57,7 @@ export type NewScenario = Pick<Forms['Scenario'], 'id' | 'goal'> & Partial<Forms
 export type Step = Forms['Step']
 export type StepRequest = Forms['StepRequest']
 export type StepMessage = Forms['StepMessage']
-/** A turn of the tree, in the order in which they were opened; `branch` is `active`, `hidden` or the id of a discarded one. */
+/** A turn of the tree, which lists them as opened; `branch` is `active`, `hidden` or a discarded branch's id. */
 export type TreeTurn = Forms['TreeTurn']
 /** Usage of a day, of an agent, a model or a purpose, as `by` divides it. */
 export type UsageRow = Forms['UsageRow']

@@ -67,7 +67,7 @@ function Tree({ id }: { id: string }) {
     if (known) void store.actions.loadTree()
   }, [store, known])
   useEffect(() => {
-    // Which lane a rewind hides, the log tells.
+    // The event log has the turns that a rewind hides.
     if (known && !timeline.hiddenKnown) void store.actions.readLog()
   }, [store, known, timeline.hiddenKnown])
 
@@ -259,7 +259,7 @@ function Tree({ id }: { id: string }) {
                             <span className="min-w-0 flex-1 truncate">{byId.get(each)?.text}</span>
                             <span className="text-meta">{byId.get(each)?.node}</span>
                             <Money amount={byId.get(each)?.amount ?? NOTHING} places={places} className="min-w-14 text-right sm:min-w-20" />
-                            {/* Room for what stands behind the amount of a lane, so that amounts are one column. */}
+                            {/* Room for the controls after the amount of a lane, so that all amounts align. */}
                             <span className="w-24 max-sm:hidden" />
                             <span className="target" />
                           </li>
@@ -280,7 +280,7 @@ function Tree({ id }: { id: string }) {
   )
 }
 
-/** The first leaf below a run. */
+/** The leaf below a run, by the last child at each split. */
 function leafOf(rows: readonly Run[], row: Run): string {
   let at: Run | undefined = row
   while (at && at.leaf === null) {

@@ -1,4 +1,4 @@
-/** Two branches, or two sessions, beside each other: what they share, then turn by turn. Both may still be talking. */
+/** Two branches or sessions beside each other: the turns they share, then turn by turn. Both may still be live. */
 import { useVirtualizer } from '@tanstack/react-virtual'
 import { getRouteApi, Link } from '@tanstack/react-router'
 import { diffWordsWithSpace } from 'diff'
@@ -53,7 +53,7 @@ export function Compare() {
   return <Sides left={left} right={right} />
 }
 
-/** The failed run at the left, its replays at the right, verdicts as they fall. */
+/** The failed run at the left, its replays at the right, verdicts as they arrive. */
 function Replays({ left }: { left: Side }) {
   const { suite = '', b, was } = route.useSearch()
   const navigate = route.useNavigate()
@@ -222,7 +222,7 @@ function useSide(store: SessionStore, side: Side) {
   const problem = useSession(store, (state) => (state.timeline.session ? null : state.problem))
   const loaded = useSession(store, (state) => state.timeline.session !== null)
   const list = useMemo(() => view.path.flatMap((id) => turns.get(id) ?? []), [view.path, turns])
-  // The whole of both sides is needed to find where they part.
+  // Both sides must be loaded whole to find where they diverge.
   const first = list[0]
   useEffect(() => {
     if (first && first.index > 0) void store.actions.loadOlder()

@@ -1,4 +1,4 @@
-/** What stands above or below the turns: approvals, a rewind, a branch that is only looked at, a lost connection. */
+/** Banners around the turns: approvals, client tools, a rewind, a branch on view, a conflict, a lost connection. */
 import { useEffect, useState } from 'react'
 import { Link } from '@tanstack/react-router'
 import type { Approval, ClientCall, Json as JsonValue } from '../api/types.ts'
@@ -40,8 +40,8 @@ function ApprovalCard({ approval, commands }: { approval: Approval; commands: Co
           autoFocus
           value={reason}
           onChange={(event) => setReason(event.target.value)}
-          aria-label="Reason that the agent hears"
-          placeholder="Reason that the agent hears"
+          aria-label="Reason for the agent"
+          placeholder="Reason for the agent"
           className="field mt-2 w-full"
         />
       )}
@@ -66,7 +66,7 @@ export function ClientCalls({ store, commands }: { store: SessionStore; commands
   return calls?.map((call) => <ClientCallCard key={call.call_id} call={call} commands={commands} />)
 }
 
-/** What the text of a result means: JSON where it is some, else words. */
+/** The result that a text stands for: parsed if it is JSON, else the text itself. */
 function resultOf(text: string): JsonValue {
   try {
     return JSON.parse(text) as JsonValue
@@ -75,7 +75,7 @@ function resultOf(text: string): JsonValue {
   }
 }
 
-/** A call that the client of the conversation carries out. Here the client is a person, who says what came of it. */
+/** A call of a client tool. Here a person acts as the client and enters the result. */
 function ClientCallCard({ call, commands }: { call: ClientCall; commands: Commands }) {
   const [text, setText] = useState('')
   const [sending, setSending] = useState(false)
@@ -119,7 +119,7 @@ function ClientCallCard({ call, commands }: { call: ClientCall; commands: Comman
   )
 }
 
-/** Turns after a rewind fold into one bar, with what they cost: it stays spent. */
+/** The turns that a rewind hides, as one bar with their cost, which a rewind does not refund. */
 export function RewoundBar({ store, commands, show }: { store: SessionStore; commands: Commands; show: () => void }) {
   const timeline = useSession(store, (state) => state.timeline)
   const turns = timeline.hidden.flatMap((id) => timeline.turns.get(id) ?? [])
@@ -215,10 +215,10 @@ export function ConflictBanner({ session }: { session: string }) {
   )
 }
 
-/** What is older than this when it is read is told with its time. */
+/** Data that is older than this when it is read is shown with its time. */
 const STALE_MS = 5_000
 
-/** After three seconds without a connection; what is shown stays. */
+/** The connection: shown after three seconds without one, after a reconnect, with stale data, and while polling. */
 export function LinkBar({ store }: { store: SessionStore }) {
   const link = useSession(store, (state) => state.link)
   const missed = useSession(store, (state) => state.missed)
@@ -254,7 +254,7 @@ export function LinkBar({ store }: { store: SessionStore }) {
   if (!ended && asOf && readAt - Date.parse(asOf) > STALE_MS) {
     return (
       <div role="status" className="border-b border-line bg-warn-tint px-4 py-1 text-list">
-        <strong className="font-semibold text-warn">As of {clock(asOf)}</strong> · the conversation itself cannot be asked at the moment; this is what is recorded.
+        <strong className="font-semibold text-warn">As of {clock(asOf)}</strong> · the conversation itself cannot be read at the moment; this is what is recorded.
       </div>
     )
   }

@@ -1,4 +1,4 @@
-/** What happened in a turn besides words, one line each: tools, moves through the graph, variables, errors. */
+/** The cards of a turn, one line each: tool calls, transitions between nodes, variables, errors. */
 import { ChevronDown, ChevronRight, Wrench } from 'lucide-react'
 import { useEffect, useState } from 'react'
 import type { Json as JsonValue, JsonObject, Turn, TurnEvent } from '../api/types.ts'
@@ -36,7 +36,7 @@ const text = (value: JsonValue | undefined): string => (typeof value === 'string
 
 const recording = (id: string, words: string): string => (words === '' ? `Recording ${id}` : `Recording ${id}: “${words}”`)
 
-/** Calls with their results. A transition is told by its move, not by the call that asked for it. */
+/** The cards of a turn's events. A call is shown with its result; a transition as a move, not as a tool call. */
 export function cardsOf(turn: Turn): Card[] {
   const transitions = new Set(turn.events.flatMap((event) => (event.type === 'node_transition' ? [text(event.payload['transition'])] : [])))
   return turn.events.flatMap((event): Card[] => {
@@ -76,7 +76,7 @@ export function cardsOf(turn: Turn): Card[] {
           { kind: 'variables', node: text(payload['node']), variables: (payload['variables'] ?? {}) as JsonObject, error: text(payload['error']) || null, at },
         ]
       case 'execution_error':
-        // A failed turn says its error itself, with what one can do.
+        // A failed turn shows its error itself, with the possible commands.
         return turn.status === 'failed' && text(payload['message']) === turn.error ? [] : [{ kind: 'note', type: event.type, text: text(payload['message']), at }]
       case 'command_refused':
         return [{ kind: 'note', type: event.type, text: `${text(payload['code'])}: ${text(payload['detail'])}`, at }]
@@ -198,7 +198,7 @@ function Attempts({ call }: { call: Call }) {
   )
 }
 
-/** A result that is JSON in a string is shown as what it is, unless it is large. */
+/** Parses a result that is JSON in a string, unless it is large. */
 function parsed(value: JsonValue | undefined): unknown {
   if (typeof value !== 'string' || value.length > 64_000 || !/^\s*[[{]/.test(value)) return value
   try {

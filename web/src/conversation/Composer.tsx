@@ -1,4 +1,4 @@
-/** Where one writes. Its text is in no shared store; a draft is kept for each session of this tab. */
+/** The composer. Its text is in no shared store; a draft is kept for each session of this tab. */
 import { ChevronDown } from 'lucide-react'
 import { useEffect, useLayoutEffect, useRef, useState, type ReactNode } from 'react'
 import { adviceFor } from '../api/problems.ts'
@@ -23,7 +23,7 @@ const coarse = (): boolean => matchMedia('(pointer: coarse)').matches
 interface ComposerProps {
   store: SessionStore
   commands: Commands
-  /** Why nothing can be said here; null where one can. */
+  /** Why no message can be sent; null if one can. */
   closed: ReactNode
   editLast: () => void
   sent: () => void
@@ -64,7 +64,7 @@ export function Composer({ store, commands, closed, editLast, sent }: ComposerPr
     sent()
   }
 
-  /** What one said before, newest first. */
+  /** Walks through earlier messages, newest first. */
   const walk = (step: number): void => {
     const { turns, visible } = store.getState().timeline
     const said = visible.flatMap((turn) => turns.get(turn)?.user_message?.text ?? []).reverse()

@@ -86,7 +86,7 @@ export function Conversation({ store, selection, again }: { store: SessionStore;
   const itemAt = useCallback((turn: string) => items.findIndex((item) => item.key === turn), [items])
 
   const scroller = useRef<HTMLDivElement>(null)
-  // Empty space below a branch that is too short for the turn that was switched to stay at its pixel.
+  // Empty space below a branch that is too short to keep a switched turn at its position on the screen.
   const [room, setRoom] = useState(0)
   const virtualizer = useVirtualizer({
     count: items.length,
@@ -119,7 +119,7 @@ export function Conversation({ store, selection, again }: { store: SessionStore;
 
   // Landing: at the turn that the link names, flashed once; else at the end.
   const landed = useRef<string | null>(null)
-  /** Landed at the end, and nobody has moved since: rows that turn out taller than estimated do not push it away. */
+  /** Landed at the end, and the user has not moved since: rows taller than estimated do not push the end away. */
   const atEnd = useRef(false)
   const pinned = useRef<{ turn: string; offset: number; leaf: string | undefined } | null>(null)
   const moved = useCallback(() => {
@@ -160,7 +160,7 @@ export function Conversation({ store, selection, again }: { store: SessionStore;
     const elsewhere = (): boolean => {
       const { timeline: now } = store.getState()
       if (!now.turns.has(chosen)) return false
-      // What one edits, answers anew or rewinds behind goes out of sight by one's own hand: the view goes on with what came of it.
+      // The user's own edit, regeneration or rewind removed the turn from the branch: the view goes on with the result.
       if (branchId === undefined && wasSeen.current === chosen && isOwn(id)) {
         go({ turn: undefined }, { replace: true })
         return true
@@ -184,13 +184,13 @@ export function Conversation({ store, selection, again }: { store: SessionStore;
     }
   }, [store, id, branchId, chosen, loaded, path, byParent, go])
 
-  // Older turns are loaded when one comes near them.
+  // Older turns are loaded when the user scrolls near them.
   const firstShown = virtualizer.getVirtualItems()[0]?.index ?? 1
   useEffect(() => {
     if (hasOlder && firstShown === 0 && landed.current !== null && !loadingOlder) void store.actions.loadOlder()
   }, [store, hasOlder, firstShown, loadingOlder])
 
-  // What came while one reads further up.
+  // Turns that arrived while the user reads further up.
   const [away, setAway] = useState(false)
   const measureAway = useCallback(() => {
     const box = scroller.current
@@ -201,7 +201,7 @@ export function Conversation({ store, selection, again }: { store: SessionStore;
     if (atEnd.current) virtualizer.scrollToEnd()
   }, [virtualizer, total])
   useEffect(() => {
-    // Rows are measured after they are put in: where the end is, is known a frame later.
+    // Rows are measured after they are mounted, so the end is known a frame later.
     const frame = requestAnimationFrame(() => {
       const box = scroller.current
       if (atEnd.current && box) box.scrollTop = box.scrollHeight
@@ -215,7 +215,7 @@ export function Conversation({ store, selection, again }: { store: SessionStore;
   }, [away, path.length])
   const fresh = away ? Math.max(0, path.length - seen.current) : 0
 
-  // A turn that was switched stays at its pixel, also when rows turn out otherwise than estimated, until somebody moves.
+  // A switched turn keeps its position on the screen, even if rows differ from their estimates, until the user moves.
   const newest = path.at(-1)
   useLayoutEffect(() => {
     const pin = pinned.current
@@ -247,7 +247,7 @@ export function Conversation({ store, selection, again }: { store: SessionStore;
   )
   const moveTo = useCallback((at: number) => move(path[Math.min(path.length - 1, Math.max(0, at))]), [move, path])
 
-  // A turn of the whole branch: those before the loaded ones are loaded first. Only the newest wish counts.
+  // Moves to a turn of the whole branch; older turns are loaded first if needed. Only the newest request counts.
   const offset = first?.index ?? 0
   const leaf = path.at(-1) ?? null
   const wanted = useRef<number | null>(null)
@@ -349,7 +349,7 @@ export function Conversation({ store, selection, again }: { store: SessionStore;
       const now = store.getState().timeline
       const start = virtualizer.measurementsCache[itemAt(turnId)]?.start ?? 0
       atEnd.current = false
-      // Where the box really stands: the list's own offset keeps what it wished for where there was nothing to scroll.
+      // The real scroll position: the virtualizer keeps the offset it requested even if there was nothing to scroll.
       pinned.current = { turn: next, offset: start - (scroller.current?.scrollTop ?? 0), leaf: undefined }
       if (now.visible.includes(next)) return go({ branch: undefined, turn: next })
       if (now.hidden.includes(next)) return go({ branch: 'hidden', turn: next })
@@ -414,7 +414,7 @@ export function Conversation({ store, selection, again }: { store: SessionStore;
     find: () => go({ find: find ?? '' }, { replace: true }),
   })
 
-  // A change that this page did not ask for is told, since nobody here expects it.
+  // Report a change that this page did not request.
   const log = useSession(store, (state) => state.log)
   const heardTo = useRef<number | null>(null)
   useEffect(() => {
@@ -435,7 +435,7 @@ export function Conversation({ store, selection, again }: { store: SessionStore;
     }
   }, [loaded, id, log, timeline.seq, turns])
 
-  // Every reply is said once, when it is over.
+  // Screen readers announce every reply once, when it is complete.
   const heardOf = useRef<{ settled: ReadonlySet<string>; pending: ReadonlySet<string>; from: number } | null>(null)
   useEffect(() => {
     if (!loaded) return
@@ -445,7 +445,7 @@ export function Conversation({ store, selection, again }: { store: SessionStore;
     const before = heardOf.current
     heardOf.current = { settled, pending, from: before?.from ?? shown[0]?.index ?? 0 }
     if (before === null) return
-    // A quick reply may be over before it was ever seen under way; older turns that are loaded later are no replies.
+    // A quick reply may be complete before it was seen pending; older turns that are loaded later are not new replies.
     const over = shown.filter((turn) => turn.status !== 'pending' && !before.settled.has(turn.id) && turn.index >= before.from)
     for (const turn of over) if (turn.status === 'failed') warn(`The reply failed. ${turn.error ?? ''}`)
     const said = over.filter((turn) => turn.status !== 'failed').map(spokenOf)
@@ -625,7 +625,7 @@ export function Conversation({ store, selection, again }: { store: SessionStore;
       {mode === 'active' && <Approvals store={store} commands={commands} />}
       {mode === 'active' && <ClientCalls store={store} commands={commands} />}
       {mode !== 'active' ? (
-        // In the place of the composer: the turns above do not move when one looks at another branch.
+        // Takes the place of the composer, so that the turns above do not move when another branch is shown.
         <BranchBanner view={view} store={store} commands={commands} leave={leave} fork={() => fork(path.at(-1))} />
       ) : (
       <Composer
@@ -647,21 +647,21 @@ export function Conversation({ store, selection, again }: { store: SessionStore;
   )
 }
 
-/** A text from a little before some words on, as long as a line has room for. */
+/** About a line of a text, from shortly before the given words. */
 function around(text: string, words: string): string {
   const at = text.toLowerCase().indexOf(words)
   const from = at < 40 ? 0 : at - 20
   return `${from > 0 ? '…' : ''}${text.slice(from, from + 100).replace(/\s+/g, ' ')}`
 }
 
-/** A reply as it is read aloud: whole, or by its length where it is long. */
+/** A reply as screen readers announce it: whole, or its length if it is long. */
 function spokenOf(turn: Turn): string {
   const text = turn.assistant_message?.text ?? ''
   const how = turn.status === 'interrupted' ? 'Agent, interrupted' : 'Agent'
   return text.length > 300 ? `${how}: ${text.length} characters, at ${turn.node_id ?? 'its node'}.` : `${how}: ${text}`
 }
 
-/** How it ended, and what one can still do. */
+/** How the session ended, with the actions that remain. */
 function EndNote({ session, turns, fork, again }: { session: SessionHead; turns: number; fork: () => void; again: () => void }) {
   return (
     <span className="flex flex-wrap items-center gap-x-3 gap-y-1">

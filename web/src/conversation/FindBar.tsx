@@ -1,4 +1,4 @@
-/** Find in the whole visible conversation, not only in the rows that the browser has. */
+/** Find in the whole visible conversation, not only in the rendered rows. */
 import { ChevronDown, ChevronUp, X } from 'lucide-react'
 import { useEffect, useMemo, useRef, useState } from 'react'
 import { sessions } from '../api/routes.ts'

@@ -1,4 +1,4 @@
-/** Markdown of a finished reply. No HTML; links open elsewhere and tell the other host nothing of this page. */
+/** Markdown of a finished reply. No HTML; links open in a new tab and send no referrer. */
 import ReactMarkdown from 'react-markdown'
 
 export default function Markdown({ text }: { text: string }) {

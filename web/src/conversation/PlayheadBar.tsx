@@ -1,4 +1,4 @@
-/** The playhead: a slider over the turns. It moves what is looked at and never rewinds; playing keeps the true pace. */
+/** The playhead: a slider over the turns. It moves the selection and never rewinds; playing keeps the real pace. */
 import { Pause, Play } from 'lucide-react'
 import { useEffect, useRef, useState } from 'react'
 import type { Turn } from '../api/types.ts'
@@ -11,7 +11,7 @@ const SPEEDS = [1, 2, 8] as const
 interface PlayheadProps {
   turns: readonly (Turn | undefined)[]
   at: number
-  /** Where the first of the turns stands in the whole branch: those before it are not loaded. */
+  /** The position of the first turn in the whole branch; those before it are not loaded. */
   offset: number
   /** Moves to a turn of the whole branch. */
   move: (index: number) => void

@@ -1,4 +1,4 @@
-/** Ten pixels beside the scrollbar: a tick for every turn that deserves a look. Shape and colour tell why. */
+/** Ten pixels beside the scrollbar: a tick for every turn that deserves a look. Shape and colour show why. */
 import { memo, useLayoutEffect, useRef, useState } from 'react'
 import type { Turn } from '../api/types.ts'
 import { changesNode, troubleOf } from './view.ts'

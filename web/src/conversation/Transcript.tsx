@@ -1,4 +1,4 @@
-/** A conversation to look at only: beside the wall, and in comparisons. Rows are the same as in the conversation. */
+/** A read-only conversation beside the wall. Its rows are the same as in the conversation. */
 import { useMemo, useState } from 'react'
 import type { JsonObject } from '../api/types.ts'
 import { variablesAt } from '../timeline/variables.ts'
@@ -8,7 +8,7 @@ import { Loading, ProblemNote } from '../ui/states.tsx'
 import { useCommands } from './commands.ts'
 import { RowContext, TurnRow } from './TurnRow.tsx'
 
-/** Rows that are put in at first; more on demand. */
+/** Rows that are rendered at first; more on demand. */
 const AT_FIRST = 120
 
 export function useReadingContext(store: SessionStore, path: readonly string[], select: (turn: string) => void): RowContext {

@@ -1,4 +1,4 @@
-/** One turn: its head, what the caller said, what happened, what the agent said. */
+/** One turn: its head, the user's message, its cards, the reply. */
 import { ChevronLeft, ChevronRight, Clock3, GitBranch, GitFork, Link2, MoreHorizontal, Pencil, RotateCcw, Undo2 } from 'lucide-react'
 import { createContext, lazy, memo, Suspense, useContext, useEffect, useRef, useState } from 'react'
 import type { JsonObject, Turn } from '../api/types.ts'
@@ -18,7 +18,7 @@ const Markdown = lazy(() => import('./Markdown.tsx'))
 export interface RowContext {
   store: SessionStore
   commands: Commands
-  /** Acting on turns is possible: the branch is active and the session goes on. */
+  /** Commands on turns are possible: the branch is active and the session has not ended. */
   mayAct: boolean
   ended: boolean
   editing: string | null
@@ -85,7 +85,7 @@ export const TurnRow = memo(function TurnRow({ turnId, before, position, total, 
   )
 })
 
-/** A text as it was said, with the words that a judge quotes marked. */
+/** A text with the words that a judge quotes marked. */
 function Words({ text, quotes }: { text: string; quotes: readonly string[] }) {
   if (quotes.length === 0) return text
   return markedPieces(text, quotes).map((piece, at) => (piece.marked ? <mark key={at}>{piece.text}</mark> : piece.text))
@@ -184,7 +184,7 @@ const costTip = (turn: Turn): string =>
 
 function Actions({ turn }: { turn: Turn }) {
   const { commands, mayAct, ended, edit, fork } = useRow()
-  // While one only looks at a branch the place of these buttons is kept in the head: it must not wrap otherwise, and turns not move.
+  // On a branch that is only viewed these buttons keep their place: the head wraps the same, and turns do not move.
   const isPlaceKept = !mayAct && !ended
   const kept = isPlaceKept ? 'invisible place-kept' : undefined
   const settled = turn.status !== 'pending'
@@ -310,7 +310,7 @@ function Plain({ text, pending = false, quotes = NO_WORDS }: { text: string; pen
 
 const elapsed = (seconds: number): string => (seconds < 90 ? `${Math.max(0, seconds).toFixed(1)} s` : duration(seconds))
 
-/** Time since a reply began, written into the DOM without a render. It stands still at a time until which that is known. */
+/** Time since a reply began, written into the DOM without a render. It stops at `until`. */
 function Elapsed({ since, until }: { since: string; until: number | null }) {
   const place = useRef<HTMLSpanElement>(null)
   useEffect(() => {

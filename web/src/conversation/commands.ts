@@ -1,4 +1,4 @@
-/** What one can do to a session. Each says what came of it; nothing here changes what is shown, the server's events do. */
+/** The commands of a session. Each reports its outcome; what is shown changes only by what the server returns. */
 import { useMemo } from 'react'
 import { useRouter } from '@tanstack/react-router'
 import { create } from 'zustand'
@@ -19,10 +19,10 @@ interface Conflict {
   again: () => void
 }
 
-/** A command that somebody else's change came before. */
+/** A command that was rejected because another change came first. */
 export const useConflict = create<{ conflict: Conflict | null }>(() => ({ conflict: null }))
 
-/** Which replies were asked to stop and have not stopped yet. */
+/** Sessions whose reply is being cancelled. */
 export const useStopping = create<{ sessions: ReadonlySet<string> }>(() => ({ sessions: new Set() }))
 
 /** Commands of this page whose outcome has not been seen yet: every other change is somebody else's doing. */
@@ -34,7 +34,7 @@ interface Own {
 let own: Own[] = []
 const SEEN_MS = 10_000
 
-/** True when this page asked for the change that is seen now. */
+/** True if this page requested the change. */
 export const isOwn = (session: string, words?: string): boolean =>
   own.some((each) => each.session === session && (words === undefined || each.words === words) && Date.now() < each.until)
 
@@ -54,7 +54,7 @@ const marked = (id: string, stopping: boolean): void =>
 
 export interface Commands {
   rewind(turnId: string | null, before?: boolean): Promise<boolean>
-  /** `seen` is the revision at which one began to write: what came since is told before it is sent. */
+  /** `seen` is the revision at which the user began to write: if the session has changed since, it is a conflict. */
   edit(turnId: string, text: string, seen: number | undefined): Promise<boolean>
   tryAgain(turnId: string): Promise<boolean>
   restore(branchId: string): Promise<boolean>
@@ -62,7 +62,7 @@ export interface Commands {
   end(): Promise<void>
   fork(turnId: string | undefined, more?: { agent?: string; version?: number; model?: string; name?: string }): Promise<Session | null>
   decide(callId: string, decision: 'approve' | 'deny', reason?: string): Promise<boolean>
-  /** The result of a call that the client carries out: a text or JSON, or why it failed. */
+  /** Returns the result of a client tool: a text or JSON, or why it failed. */
   returnResult(callId: string, result: Json, failed: boolean): Promise<boolean>
   simulate(enabled: boolean): Promise<void>
   erase(): Promise<boolean>

@@ -1,6 +1,6 @@
 /**
- * Messages on their way. Each has an id of its own, so that sending it again is safe: lost connections, 429, 503 and 504
- * are tried again by themselves. A message leaves the box when its turn is seen.
+ * Messages that are being sent. Each has an id of its own, so that sending it again is safe: lost connections, 429, 503
+ * and 504 are retried automatically. A message leaves the outbox when its turn is on the timeline.
  */
 import { create } from 'zustand'
 import { asProblem, type Problem } from '../api/problems.ts'
@@ -55,7 +55,7 @@ export function post(store: SessionStore, text: string, onBusy: OnBusy): void {
   void carry(store, letter.id, revisionOf(store.getState().timeline))
 }
 
-/** Sends it whatever came before. */
+/** Sends a message again, without an expected revision. */
 export function postAnyway(store: SessionStore, id: string): void {
   change(id, { state: 'sending', problem: null })
   void carry(store, id, undefined)
@@ -96,7 +96,7 @@ async function carry(store: SessionStore, id: string, revision: number | undefin
   }
 }
 
-/** Takes away what is on the timeline by now, and marks what the agent refused later. */
+/** Removes messages that are on the timeline, and marks those that were rejected after they were accepted. */
 export function settle(messageIds: ReadonlySet<string>, refused: ReadonlyMap<string, string>): void {
   const { letters } = useOutbox.getState()
   if (letters.some((letter) => messageIds.has(letter.id))) {

@@ -1,4 +1,4 @@
-/** What is selected: session, branch, turn, step. It lives in the URL and nowhere else. */
+/** The selection: session, branch, turn, step. It is kept in the URL and nowhere else. */
 import { getRouteApi } from '@tanstack/react-router'
 import { useCallback, useMemo } from 'react'
 
@@ -8,12 +8,12 @@ export type TabId = 'why' | 'graph' | 'variables' | 'cost' | 'events' | 'raw'
 
 export interface SessionSearch {
   turn?: string
-  /** A discarded branch, or `hidden` for what a rewind keeps out of sight; absent for the active branch. */
+  /** A discarded branch, or `hidden` for the turns that a rewind hides; absent for the active branch. */
   branch?: string
   tab?: TabId
   step?: number
   find?: string
-  /** Turns that a judge quoted, parted by commas; marked in the text and on the strip. */
+  /** Turns that a judge quoted, separated by commas; marked in the text and on the strip. */
   quoted?: string
 }
 

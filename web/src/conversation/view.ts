@@ -1,4 +1,4 @@
-/** Which turns are on show: the active branch, what a rewind hides, or a discarded branch. */
+/** The turns on show: those of the active branch, those that a rewind hides, or those of a discarded branch. */
 import { useEffect, useMemo, useState } from 'react'
 import type { Turn } from '../api/types.ts'
 import { pathTo, type Discarded } from '../timeline/reduce.ts'
@@ -9,7 +9,7 @@ export interface View {
   mode: 'active' | 'hidden' | 'discarded'
   path: readonly string[]
   branch: Discarded | null
-  /** The branch is not loaded yet, or there is no such one. */
+  /** `missing` if there is no such branch. */
   state: 'ready' | 'loading' | 'missing'
   byParent: ReadonlyMap<string | null, readonly Placed[]>
 }
@@ -42,12 +42,12 @@ export function useView(store: SessionStore, branchId: string | undefined): View
 
   const { hiddenKnown } = timeline
   useEffect(() => {
-    // What a rewind keeps out of sight, the log tells.
+    // The event log has the turns that a rewind hides.
     if (branchId === 'hidden' && loaded && !hiddenKnown) void store.actions.readLog()
   }, [store, branchId, loaded, hiddenKnown])
 
   const mode = branchId === undefined ? 'active' : branchId === 'hidden' ? 'hidden' : 'discarded'
-  // A branch that was made active meanwhile is shown as what it is now.
+  // A branch that became active meanwhile is shown as the active one.
   const isActive = mode === 'discarded' && complete && path.length > 0 && path.at(-1) === timeline.leaf
   return {
     mode: isActive ? 'active' : mode,
@@ -58,7 +58,7 @@ export function useView(store: SessionStore, branchId: string | undefined): View
   }
 }
 
-/** A turn that deserves a look: it failed, was cut off, or a tool of it did. */
+/** Why a turn deserves a look: it failed, was interrupted, or has an error of a tool or of its execution. */
 export function troubleOf(turn: Turn): 'failed' | 'interrupted' | 'tool' | null {
   if (turn.status === 'failed') return 'failed'
   if (turn.status === 'interrupted') return 'interrupted'

@@ -1,4 +1,4 @@
-/** Where the money went: this branch, discarded, beside the turns. Added up here, exactly. */
+/** The cost by this branch, discarded branches and auxiliary model calls. Added up in the page, exactly. */
 import { useQuery } from '@tanstack/react-query'
 import { all, usage } from '../api/routes.ts'
 import { amountOf, NOTHING, parse, placesOf, spending, type Amount } from '../timeline/money.ts'
@@ -28,7 +28,7 @@ export function Cost({ store, selection, turn, upTo }: TabProps) {
   if (ledger.isError) return <ProblemNote error={ledger.error} retry={() => void ledger.refetch()} />
 
   const onBranch = new Set(visible)
-  // Older turns of the visible branch may not be loaded; what is discarded is known by name.
+  // Older turns of the visible branch may not be loaded; discarded turns are known by their ids.
   const discarded = new Set(timeline.discarded.flatMap((branch) => pathTo(turns, branch.leaf)).filter((each) => !onBranch.has(each)))
   const older = ledger.data.filter((row) => row.purpose === 'turn' && !turns.has(row.turn_id) && !tree?.some((each) => each.id === row.turn_id))
   const spent = spending(
@@ -42,7 +42,7 @@ export function Cost({ store, selection, turn, upTo }: TabProps) {
   const unpriced = session.cost.unpriced_models
   const models = Object.entries(turn?.cost.breakdown ?? {}).map(([model, amount]) => ({ model, amount: { value: parse(amount), unpriced: [] } }))
   const listed = upTo.slice(-200).map((each) => ({ each, amount: spent.byTurn.get(each.id) ?? amountOf(each.cost) }))
-  // One column from top to bottom of the pane.
+  // All amounts of the pane have the same decimals.
   const places = placesOf([spent.total, spent.branch, spent.hidden, spent.discarded, spent.beside, ...spent.besideByPurpose.values(), ...models.map((each) => each.amount), ...listed.map((each) => each.amount)].map((amount) => amount.value))
 
   return (

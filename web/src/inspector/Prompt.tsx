@@ -1,4 +1,4 @@
-/** A prompt with the places marked that variables fill. */
+/** A prompt in which the places of variables are marked. */
 import { Fragment } from 'react'
 import type { StepRequest } from '../api/types.ts'
 import { Tip } from '../ui/controls.tsx'

@@ -1,4 +1,4 @@
-/** The JSON behind all this, ids to copy, and ways out. */
+/** The JSON of turn and session, ids to copy, exports, and erasure. */
 import { useNavigate } from '@tanstack/react-router'
 import { useState } from 'react'
 import { curl } from '../api/client.ts'

@@ -1,4 +1,4 @@
-/** What the conversation knows at the selected turn, and since when. */
+/** The variables at the selected turn, each with the turn that set it. */
 import { useSession } from '../timeline/store.ts'
 import { variablesAt } from '../timeline/variables.ts'
 import type { Json as JsonValue } from '../api/types.ts'

@@ -40,7 +40,7 @@ interface Other {
   turn: string
 }
 
-/** Turns whose requests can be held against those of this one: other versions of it, and the same place in the session it was forked from. */
+/** Turns whose requests can be compared with this one's: its siblings, and its counterpart in the fork's source. */
 function useOthers(store: TabProps['store'], turn: Turn | undefined): Other[] {
   const { id } = store.getState()
   const turns = useSession(store, (state) => state.timeline.turns)
@@ -134,7 +134,7 @@ function Section({ title, count: size, children, open: initially = false }: { ti
 interface StepCardProps {
   step: Step
   before: Step | undefined
-  /** A step whose request this one is held against. */
+  /** The step whose request this one is compared with. */
   against: Step | undefined
   open: boolean
   toggle: (open: boolean) => void
@@ -214,7 +214,7 @@ function StepCard({ step, before, against, open, toggle }: StepCardProps) {
   )
 }
 
-/** Of a long past the newest messages are shown, and the others on demand. */
+/** The newest messages of a long request are shown at first, the others on demand. */
 const NEWEST_SHOWN = 6
 
 function Messages({ messages, isKnown, fresh }: { messages: readonly StepMessage[]; isKnown: (message: StepMessage) => boolean; fresh: boolean }) {
@@ -254,7 +254,7 @@ function Message({ message, fresh }: { message: StepMessage; fresh: boolean }) {
   )
 }
 
-/** Where the API keeps no steps: what the definition says of the node, marked as told from there. */
+/** For an API that keeps no steps: the nodes of the turn as the agent's definition has them, marked as such. */
 function FromDefinition({ store, turn, upTo }: { store: TabProps['store']; turn: Turn; upTo: readonly Turn[] }) {
   const session = useSession(store, (state) => state.timeline.session)
   const agent = useAgent(session?.agent_id ?? '', session?.agent_version)

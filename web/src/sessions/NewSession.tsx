@@ -224,7 +224,7 @@ function Form({ agent, version, context, given }: FormProps) {
       {simulated && (
         <div className="flex flex-col gap-2">
           <label className="text-list text-muted">
-            What the caller wants
+            What the simulated user wants
             <textarea required value={goal} onChange={(event) => setGoal(event.target.value)} rows={2} placeholder="Book a table for dinner." className="field mt-1 w-full text-text" />
           </label>
           <label className="text-list text-muted">

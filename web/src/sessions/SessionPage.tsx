@@ -231,7 +231,7 @@ const sameAs = (agent: string, session: { agent_version: number; initial_context
   ),
 })
 
-/** Erasing cannot be taken back: its name is typed first. */
+/** Confirms an erasure, which cannot be undone: the user types the session's name first. */
 export function EraseDialog({ name, close, erase }: { name: string; close: () => void; erase: () => void }) {
   const [typed, setTyped] = useState('')
   return (

@@ -87,7 +87,7 @@ const SECONDS = 'duration'
 function SessionList({ opened }: { opened: () => void }) {
   const search = route.useSearch()
   const navigate = useNavigate()
-  // The form's agent and version fill the form; they choose no sessions.
+  // On the form of a new session, agent and version fill the form and do not filter the list.
   const isForm = Boolean(useMatchRoute()({ to: '/sessions/new' }))
   const filter = isForm ? NO_FILTER : search
   const params = useParams({ strict: false })
@@ -104,7 +104,7 @@ function SessionList({ opened }: { opened: () => void }) {
     return filter.q ? unique.filter((item) => matches(item, names.get(item.agent_id) ?? '', filter.q ?? '')) : unique
   }, [found.data, filter.q, names])
 
-  // New rows wait until one asks for them: nothing moves under the pointer.
+  // New rows wait until the user asks for them, so that nothing moves under the pointer.
   const [accepted, setAccepted] = useState<{ key: string; ids: ReadonlySet<string> }>({ key: '', ids: new Set() })
   const key = JSON.stringify(filter)
   const oldest = all.at(-1)?.created_at ?? ''
@@ -238,7 +238,7 @@ function SessionList({ opened }: { opened: () => void }) {
 
 const oldestNew = (ids: ReadonlySet<string>, all: readonly SessionSummary[]): string => all.find((item) => ids.has(item.id))?.created_at ?? ''
 
-/** A filter that came with a link: what it is, and a way to be rid of it. */
+/** A filter that came with a link, and a button to remove it. */
 function Chosen({ children, remove }: { children: React.ReactNode; remove: () => void }) {
   return (
     <p className="flex items-center gap-1 rounded-sm bg-accent-tint pl-2 text-meta text-accent">
@@ -250,7 +250,7 @@ function Chosen({ children, remove }: { children: React.ReactNode; remove: () =>
   )
 }
 
-/** Which version of the chosen agent; nothing to choose while there is one only. */
+/** A choice of the agent's version; hidden while there is only one. */
 export function VersionChoice({ agent, newest, value, change }: { agent: string; newest: number | undefined; value: number | undefined; change: (version: number | undefined) => void }) {
   const versions = useVersions(agent, newest)
   if ((versions.data?.length ?? 0) < 2 && value === undefined) return null

@@ -1,4 +1,4 @@
-/** What lists and details ask for, shared by the places that show the same. */
+/** The queries of lists and details, shared by the views that show the same data. */
 import { QueryClient, queryOptions, useInfiniteQuery, useQuery } from '@tanstack/react-query'
 import { asProblem } from '../api/problems.ts'
 import { about, agents, sessions } from '../api/routes.ts'
@@ -42,7 +42,7 @@ export const useVersions = (name: string, newest: number | undefined) =>
     enabled: newest !== undefined,
   })
 
-/** The client tools of a session's agent. Who talks here stands in for the client: the page offers them and asks for their results. */
+/** The client tools of a session's agent. The page acts as the client: it offers them and asks its user for results. */
 export async function clientTools(session: Pick<SessionSummary, 'agent_id' | 'agent_version'> | null): Promise<string[]> {
   if (!session) return []
   const { definition } = await queries.fetchQuery(agentQuery(session.agent_id, session.agent_version))
@@ -56,7 +56,7 @@ export function useAgentName(session: Pick<SessionSummary, 'agent_id' | 'agent_n
   return session.agent_name ?? data?.items.find((agent) => agent.id === session.agent_id)?.name ?? session.agent_id
 }
 
-/** What the installation says of itself; null where the API does not tell. */
+/** Version, organization and spending of the installation; null where the API has no `/v1/about`. */
 export const useAbout = () =>
   useQuery({
     queryKey: ['about'],
@@ -73,7 +73,7 @@ export interface ListFilter {
   suite?: string
   since?: string
   q?: string
-  /** Of the ledger: only sessions with a row that fits all of these, between two days of the browser's zone. */
+  /** Ledger filters: only sessions with a row that matches all, between two days in the browser's time zone. */
   model?: string
   purpose?: string
   from?: string
@@ -104,11 +104,11 @@ export const useSessionList = (filter: ListFilter) =>
       ),
     initialPageParam: null as string | null,
     getNextPageParam: (page) => page.next_cursor,
-    // The ledger is asked less often: the work is that of all its rows in the range.
+    // The ledger is polled less often: each query reads all its rows in the range.
     refetchInterval: (query) => ((query.state.data?.pages.length ?? 0) <= 1 ? (isBilled(filter) ? 15_000 : 3_000) : false),
   })
 
-/** Chosen by what the ledger says of them. */
+/** True if the filter selects sessions by their ledger rows. */
 export const isBilled = ({ model, purpose, from, to }: ListFilter): boolean => Boolean(model || purpose || from || to)
 
 /** `1h`, `7d` before now, or a time as it is. */
@@ -116,7 +116,7 @@ export function sinceTime(since: string): string {
   const found = /^(\d+)([hd])$/.exec(since)
   if (!found) return since
   const hours = Number(found[1]) * (found[2] === 'd' ? 24 : 1)
-  // Whole minutes, so that the same filter stays the same question for a while.
+  // Whole minutes, so that the same filter sends the same request for a while.
   return new Date(Math.floor((Date.now() - hours * 3_600_000) / 60_000) * 60_000).toISOString()
 }
 

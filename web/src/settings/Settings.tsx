@@ -1,4 +1,4 @@
-/** What this browser should do differently: looks, clock, keys, the key to the API. */
+/** The settings of this browser: theme, lists, clock, keyboard, Markdown, API key. */
 import type { ReactNode } from 'react'
 import { useAuth } from '../api/client.ts'
 import { useAbout } from '../sessions/queries.ts'

@@ -1,4 +1,4 @@
-/** What this browser remembers about how the page should look and behave. */
+/** The preferences that this browser stores: how the page looks and behaves. */
 import { create } from 'zustand'
 import { persist } from 'zustand/middleware'
 import type { OnBusy } from '../api/types.ts'

@@ -1,4 +1,4 @@
-/** A failed call again, from just before the judge's quote, several times, against another version. */
+/** Replays a run that did not pass, several times, by default from just before the first quoted turn. */
 import { useMutation } from '@tanstack/react-query'
 import { useNavigate } from '@tanstack/react-router'
 import { lazy, Suspense, useState } from 'react'
@@ -13,7 +13,7 @@ import { quotedTurns } from './runs.ts'
 
 const VersionDifference = lazy(() => import('../agents/Difference.tsx'))
 
-/** The turn before the first that is quoted; null for the start. */
+/** The turn before the first quoted one; null for the start. */
 export function replayPoint(run: SuiteRun, turns: ReadonlyMap<string, Turn>): Turn | null {
   const quoted = quotedTurns(run).flatMap((id) => turns.get(id) ?? [])
   const first = quoted.sort((a, b) => a.index - b.index)[0]
@@ -70,7 +70,7 @@ export function Replay({ suite, run, definition, turns, close }: ReplayProps) {
     <Dialog title="Replay from here" onClose={close} wide>
       {!scenario ? (
         <p className="text-muted">
-          This API does not tell the suite’s file, which a replay needs. In the terminal it is{' '}
+          This API does not return the suite’s file, which a replay needs. In the terminal it is{' '}
           <code className="font-mono text-code">
             playhead simulate fork {suite.id} {run.scenario} --repeat {run.repeat}
           </code>

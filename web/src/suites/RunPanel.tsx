@@ -1,4 +1,4 @@
-/** One run beside the wall: verdict with its quotes, what the caller wanted, the conversation, and the way to replay it. */
+/** One run beside the wall: verdict with its quotes, the simulated user's goal, the conversation, and its replay. */
 import { useQuery } from '@tanstack/react-query'
 import { Link } from '@tanstack/react-router'
 import { ChevronDown, ChevronUp, X } from 'lucide-react'
@@ -158,7 +158,7 @@ export function RunPanel({ suite, run, turn, select, close, walk }: RunPanelProp
           </p>
           {scenario && (
             <details>
-              <summary className="target text-muted">What the caller wants and knows</summary>
+              <summary className="target text-muted">What the simulated user wants and knows</summary>
               <p className="py-1">{scenario.goal}</p>
               {scenario.facts && <Json value={scenario.facts} name="facts" />}
             </details>

@@ -26,7 +26,7 @@ export function SuiteList() {
     refetchInterval: 5_000,
   })
   const listed = found.data?.pages.flatMap((page) => page.items) ?? []
-  // An older API takes no notice of the filters.
+  // An older API ignores the filters.
   const items = listed.filter((suite) => (!agent || suite.agent_name === agent || suite.agent_id === agent) && (!agent || version === undefined || suite.agent_version === version))
   return (
     <main id="main" className="min-h-0 flex-1 overflow-auto">

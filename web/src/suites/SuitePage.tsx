@@ -122,7 +122,7 @@ function Head({ suite, runs }: { suite: Suite; runs: readonly SuiteRun[] }) {
   const left = !over && done > 0 ? ((suite.planned - done) * seconds) / done : null
   const spent = parse(progress.cost.total)
   const budget = suite.budget_usd === null ? null : parse(suite.budget_usd)
-  // An older API tells nothing of it.
+  // An older API does not return it.
   const held = parse((progress as Partial<typeof progress>).held ?? '0')
   const unpriced = add(NOTHING, ...runs.map((run) => amountOf(run.cost))).unpriced
   const command = (name: 'pause' | 'resume' | 'cancel'): void =>
@@ -285,7 +285,7 @@ const CHANGES: Record<string, { words: string; kind: 'ok' | 'bad' | 'warn' | 'pl
   same: { words: 'the same', kind: 'plain' },
   new: { words: 'new', kind: 'plain' },
   gone: { words: 'gone', kind: 'plain' },
-  undecided: { words: 'cannot be told', kind: 'plain' },
+  undecided: { words: 'undecided', kind: 'plain' },
 }
 
 function Baseline({ suite, baseline }: { suite: Suite; baseline: string }) {
@@ -343,7 +343,7 @@ function Baseline({ suite, baseline }: { suite: Suite; baseline: string }) {
 
 const FIGURES: ReadonlySet<string> = new Set(['Run', 'Turns', 'Time', 'Cost'])
 
-/** The same as the wall, as a table: for those who read figures, and for readers. */
+/** The wall as a table: for people who read figures, and for screen readers. */
 function Table({ runs, open, choose }: { runs: readonly SuiteRun[]; open: SuiteRun | undefined; choose: (run: SuiteRun) => void }) {
   const [most, setMost] = useState(200)
   const places = placesOf(runs.map((run) => parse(run.cost.total)))

@@ -1,4 +1,4 @@
-/** The wall: rows are scenarios, columns repeats, a cell of 24 px a run. A thousand live calls on one screen. */
+/** The wall: rows are scenarios, columns repeats, each cell of 24 px a run. A thousand live runs fit on one screen. */
 import { useVirtualizer } from '@tanstack/react-virtual'
 import { useLayoutEffect, useMemo, useRef, useState } from 'react'
 import { getRouteApi } from '@tanstack/react-router'
@@ -29,7 +29,7 @@ interface WallProps {
   full: (run: SuiteRun) => void
 }
 
-/** Cells are laid in lines of as many as fit; a scenario of 1,000 repeats takes several lines. */
+/** Cells wrap into lines of as many as fit; a scenario of 1,000 repeats takes several lines. */
 export function Wall({ suite, runs, open, choose, full }: WallProps) {
   const navigate = route.useNavigate()
   const scroller = useRef<HTMLDivElement>(null)
@@ -53,7 +53,7 @@ export function Wall({ suite, runs, open, choose, full }: WallProps) {
   const narrow = width < 560
   const fitting = Math.max(4, Math.floor((width - (narrow ? 32 : HEAD)) / CELL))
   const longest = rows.reduce((most, row) => Math.max(most, row.runs.length), 1)
-  // Few repeats leave room: what came of them stands beside them then.
+  // Few repeats leave room for the figures of the row beside its cells.
   const left = width - HEAD - longest * CELL
   const roomy = !narrow && left >= MIN_WIDTH_OF_FIGURES
   const ranges = left >= MIN_WIDTH_OF_RANGES
@@ -186,7 +186,7 @@ export function Wall({ suite, runs, open, choose, full }: WallProps) {
 interface FiguresProps {
   runs: readonly SuiteRun[]
   range: { low: number; high: number } | null
-  /** Draws it; it stands in the row's head as well. */
+  /** True to draw `range`, which the head of the row shows as well. */
   ranges: boolean
   rate: number | null
   spent: Amount
@@ -195,7 +195,7 @@ interface FiguresProps {
 
 const mean = (values: readonly number[]): number | null => (values.length === 0 ? null : values.reduce((sum, value) => sum + value, 0) / values.length)
 
-/** What came of a scenario's runs. Readers have it in the row's head, the filters and the table. */
+/** The results of a scenario's runs. Screen readers find them in the row's head, the filters and the table. */
 function Figures({ runs, range, ranges, rate, spent, places }: FiguresProps) {
   const begun = runs.filter((run) => run.session_id !== null)
   const turns = mean(begun.map((run) => run.turn_count))

@@ -1,4 +1,4 @@
-/** A suite and its runs, kept up to date while it goes on. */
+/** A suite and its runs, polled while it runs. */
 import { useQuery, useQueryClient } from '@tanstack/react-query'
 import { useMemo } from 'react'
 import { asProblem } from '../api/problems.ts'
@@ -9,7 +9,7 @@ const ASK_MS = 2_000
 
 export const runKey = (run: Pick<SuiteRun, 'scenario' | 'repeat'>): string => `${run.scenario} ${run.repeat}`
 
-/** A run as a report tells it, where the API has no list of runs. */
+/** A run taken from a report, for an API without a list of runs. */
 const fromReport = (run: RunReport): SuiteRun => ({
   scenario: run.scenario,
   repeat: run.repeat,
@@ -52,7 +52,7 @@ const waiting = (scenario: string, repeat: number): SuiteRun => ({
   updated_at: '',
 })
 
-/** Every run that is planned, those not begun yet included, in the order of the file. */
+/** Every planned run, including those not started yet, in the order of the file. */
 export function complete(suite: Suite, runs: readonly SuiteRun[]): SuiteRun[] {
   const known = new Map(runs.map((run) => [runKey(run), run]))
   return suite.scenarios.flatMap((scenario) =>
@@ -71,7 +71,7 @@ export function useSuite(id: string) {
   })
 }
 
-/** `pending` is true while the suite is not known, `loading` while its runs are not: nothing is told of them then. */
+/** `pending` is true until the suite is loaded, `loading` until its runs are: until then every run is `waiting`. */
 export function useRuns(id: string): { suite: Suite | undefined; runs: SuiteRun[]; error: unknown; pending: boolean; loading: boolean } {
   const client = useQueryClient()
   const suite = useSuite(id)
@@ -112,7 +112,7 @@ export function reasonsOf(run: SuiteRun): string[] {
   return [...new Set(found.length > 0 ? found : [run.outcome])]
 }
 
-/** The first turn that a judge or a check points at. */
+/** The turns named by criteria that did not pass and by checks, each once. */
 export const quotedTurns = (run: SuiteRun): string[] => [
   ...new Set([
     ...run.criteria.filter((each) => each.outcome !== 'passed').flatMap((each) => each.turn_ids),

@@ -1,4 +1,4 @@
-/** Two conversations beside each other: what they share, and then turn by turn. */
+/** Aligns two conversations: the turns they share, and then pairs of turns. */
 import type { Turn } from '../api/types.ts'
 
 export interface Pair {

@@ -46,8 +46,8 @@ export function dollars(amount: bigint): string {
 }
 
 /**
- * How many decimals the amounts of a column are written with: cents where there are whole dollars only, else as many as
- * the largest needs to be read, four at least.
+ * The decimals of the amounts of a column: two where none is below a dollar, except zero; else as many as the largest
+ * needs, at least four.
  */
 export function placesOf(amounts: Iterable<bigint>): number {
   let [largest, isPart] = [0n, false]
@@ -60,7 +60,7 @@ export function placesOf(amounts: Iterable<bigint>): number {
   return Math.max(MIN_PLACES, dollars(largest).split('.')[1]?.length ?? 0)
 }
 
-/** With so many decimals, in a column. What would be rounded to nothing is said to be less than the smallest. */
+/** With the decimals of a column. An amount that would be rounded to zero is written as less than the smallest unit. */
 export function fixed(amount: bigint, places: number): string {
   const sign = amount < 0n ? MINUS : ''
   const size = amount < 0n ? -amount : amount
@@ -95,23 +95,23 @@ export const add = (...amounts: readonly Amount[]): Amount => ({
   unpriced: [...new Set(amounts.flatMap((amount) => amount.unpriced))],
 })
 
-/** `$0.0031`, or `≥ $0.0031` where a price is not known; never $0 where something was bought all the same. */
+/** `$0.0031`, or `≥ $0.0031` where a price is not known; never $0 for a paid call whose price is not known. */
 export const shown = (amount: Amount, places?: number): string => {
   const written = places === undefined ? dollars(amount.value) : fixed(amount.value, places)
   if (amount.unpriced.length === 0) return written
   return amount.value === 0n ? 'unpriced' : `≥ ${written}`
 }
 
-/** To the last digit, and what is not in it. */
+/** To the last digit, with the models whose price is not in it. */
 export const exactly = (amount: Amount): string =>
   `$${plain(amount.value)}${amount.unpriced.length > 0 ? `, and the unknown price of ${amount.unpriced.join(', ')}` : ''}`
 
-/** What a session has spent, and on what. The parts add up to `total`. */
+/** The cost of a session in parts, which add up to `total`. */
 export interface Spending {
   branch: Amount
   hidden: Amount
   discarded: Amount
-  /** Beside the turns: caller, judge and extraction. */
+  /** Auxiliary model calls: simulated user, judge, extraction and summary. */
   beside: Amount
   besideByPurpose: ReadonlyMap<string, Amount>
   total: Amount
@@ -119,8 +119,8 @@ export interface Spending {
 }
 
 /**
- * The ledger, sorted by where its turns stand. A row whose turn is on neither path counts as discarded: it was paid for
- * a turn of this session that is not seen.
+ * Adds up the ledger by where its turns are. A row whose turn is on neither path counts as discarded: it was paid for a
+ * turn of this session that is not on show.
  */
 export function spending(rows: readonly LedgerRow[], visible: Iterable<string>, hidden: Iterable<string>): Spending {
   const seen = new Set(visible)

@@ -1,13 +1,13 @@
-/** Words that a judge quotes from a conversation, and where they stand in a text. */
+/** Words that a judge quotes from a conversation, and their places in a text. */
 import type { SuiteRun } from '../api/types.ts'
 
 type Judged = Pick<SuiteRun, 'criteria'>
 
-/** Shorter words in quotation marks are no quote of a turn: names, mostly. */
+/** Shorter words in quotation marks are mostly names, not quotes of a turn. */
 const SHORTEST = 4
 const IN_MARKS = /"([^"]+)"|“([^”]+)”/g
 
-/** The words quoted against a run, by turn. A judge that only writes them in its reason is understood too. */
+/** The words quoted against a run, by turn. Quotes that a judge wrote only in its reason count too. */
 export function quotedWords(run: Judged): ReadonlyMap<string, readonly string[]> {
   const found = new Map<string, string[]>()
   const note = (turn: string, words: string): void => {
@@ -16,7 +16,7 @@ export function quotedWords(run: Judged): ReadonlyMap<string, readonly string[]>
   }
   for (const criterion of run.criteria) {
     if (criterion.outcome === 'passed') continue
-    // An older API tells no quotes.
+    // An older API returns no quotes.
     const quotes = (criterion as Partial<typeof criterion>).quotes ?? []
     for (const { turn_id, text } of quotes) note(turn_id, text)
     if (quotes.length > 0) continue
@@ -33,7 +33,7 @@ export interface Piece {
   marked: boolean
 }
 
-/** A text in pieces, with every place of some words marked; places that touch or overlap are one. */
+/** Splits a text into pieces and marks every place of the given words; places that touch or overlap are merged. */
 export function markedPieces(text: string, words: readonly string[]): Piece[] {
   const places: [number, number][] = []
   for (const each of words) {

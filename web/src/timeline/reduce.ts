@@ -2,13 +2,13 @@
  * The timeline of a session as a function of its events.
  *
  * The rules are the server's (docs/timeline.md): a started turn takes the place of what came after its parent, a rewind
- * moves the cursor, a restored branch becomes the active one. Every event may come twice or tell what a snapshot
+ * moves the cursor, a restored branch becomes the active one. Every event may come twice or repeat what a snapshot
  * already shows; the outcome is the same.
  */
 import type { Branch, Json, JsonObject, Session, SessionSummary, Turn, TurnEvent } from '../api/types.ts'
 
 export interface StreamEvent {
-  /** The sequence number; null for events that are only heard live. */
+  /** The sequence number; null for events that are only streamed. */
   seq: number | null
   type: string
   data: JsonObject
@@ -31,17 +31,17 @@ export interface Timeline {
   /** Set while the session is rewound; `turnId` is null before the first turn. */
   cursor: { turnId: string | null } | null
   discarded: readonly Discarded[]
-  /** The last sequence number that is taken in. */
+  /** The last sequence number that was applied. */
   seq: number
-  /** The sequence number at which the session's `revision` was told; events since then have raised it. */
+  /** The sequence number at which the session's `revision` was read; events since then have raised it. */
   revisionAt: number
-  /** What is seen, oldest first; where older turns are not loaded it begins later. */
+  /** The visible turns, oldest first, beginning with the oldest that is loaded. */
   visible: readonly string[]
-  /** What a rewind keeps out of sight, oldest first. */
+  /** The turns that a rewind hides, oldest first. */
   hidden: readonly string[]
   /** False when a rewind hides turns that this page has never seen. */
   hiddenKnown: boolean
-  /** What the agent has said so far in pending turns. */
+  /** The text so far of pending replies, by turn. */
   replies: ReadonlyMap<string, string>
   ended: boolean
 }
@@ -64,7 +64,7 @@ export const EMPTY: Timeline = {
 const NO_USAGE: Turn['usage'] = { llm: {}, duration_seconds: 0, model_seconds: 0 }
 const NO_COST: Turn['cost'] = { currency: 'USD', total: '0', breakdown: {}, unpriced_models: [] }
 
-/** Events that are written into the turn they belong to. */
+/** Events that are stored in the turn they belong to. */
 const TURN_EVENTS = new Set([
   'tool_call_started',
   'tool_call_result',
@@ -97,7 +97,7 @@ export function turnsOf(turns: ReadonlyMap<string, { parent_id: string | null }>
   return branch.from === null ? path : path.slice(path.indexOf(branch.from) + 1)
 }
 
-/** The structure again, after leaf, cursor or turns have changed. */
+/** Computes the visible and hidden turns again, after leaf, cursor or turns have changed. */
 function placed(timeline: Timeline): Timeline {
   const path = pathTo(timeline.turns, timeline.leaf)
   if (!timeline.cursor) return { ...timeline, visible: path, hidden: [], hiddenKnown: true }
@@ -141,7 +141,7 @@ function withoutReply(timeline: Timeline, turnId: string): Timeline {
   return { ...timeline, replies }
 }
 
-/** What is known of turns from elsewhere: older pages, branches, a replayed log. Settled turns are never unsettled. */
+/** Adds turns from older pages, branches or a replayed log. Known turns that are not pending stay as they are. */
 export function withTurns(timeline: Timeline, found: Iterable<Turn>): Timeline {
   const turns = new Map(timeline.turns)
   for (const turn of found) {
@@ -156,7 +156,7 @@ const discardedOf = (branch: Branch): Discarded[] => {
   return leaf ? [{ id: branch.id, leaf: leaf.id, from: branch.rewound_from_turn_id, at: branch.discarded_at }] : []
 }
 
-/** The session as the API shows it, taken in whole. Turns that are loaded and not in it stay loaded. */
+/** Applies a whole session as the API returns it. Loaded turns that are not in it stay loaded. */
 export function withSession(timeline: Timeline, session: Session, seq: number | null): Timeline {
   const { turns: shown, discarded_branches: branches, ...head } = session
   const turns = new Map(timeline.turns)
@@ -175,14 +175,14 @@ export function withSession(timeline: Timeline, session: Session, seq: number | 
   if (!rewound) return placed({ ...next, leaf: newest, cursor: null })
   const known = timeline.leaf !== null && (newest === null || pathTo(turns, timeline.leaf).includes(newest))
   const isDiscarded = known && listed.some((each) => each.leaf === timeline.leaf)
-  // What follows the cursor is not told: the log knows.
+  // The API does not return the turns after the cursor; the event log has them.
   return placed({ ...next, leaf: known && !isDiscarded ? timeline.leaf : null, cursor: { turnId: newest } })
 }
 
-/** The head alone, with what it tells of money, variables and revision. */
+/** Replaces the head alone, with its cost, variables and revision. */
 export const withHead = (timeline: Timeline, head: SessionHead, seq: number): Timeline => ({ ...timeline, session: head, revisionAt: seq })
 
-/** The revision of what is shown, if it is known for sure. A command that names it is refused when somebody came first. */
+/** The revision of what is shown, if it is certain. A command with it is rejected if another change came first. */
 export const revisionOf = (timeline: Timeline): number | undefined =>
   timeline.revisionAt === timeline.seq ? timeline.session?.revision : undefined
 
@@ -193,7 +193,7 @@ function patched(timeline: Timeline, change: Partial<SessionHead>): Timeline {
 const revised = (timeline: Timeline, data: JsonObject): Timeline =>
   typeof data['revision'] === 'number' ? patched(timeline, { revision: data['revision'] }) : timeline
 
-/** One event later. */
+/** Applies one event, unless it was applied before. */
 export function reduce(timeline: Timeline, event: StreamEvent): Timeline {
   if (event.seq !== null && event.seq <= timeline.seq && event.type !== 'snapshot') return timeline
   const next = revised(applied(timeline, event), event.data)
@@ -277,7 +277,7 @@ function applied(timeline: Timeline, { type, data, seq }: StreamEvent): Timeline
   }
 }
 
-/** An event of a turn, unless the turn has it already. */
+/** Adds an event to its turn, unless the turn has it already. */
 function noted(timeline: Timeline, type: string, data: JsonObject): Timeline {
   const { turn_id: turnId, created_at: at, revision: _, ...payload } = data
   const turn = timeline.turns.get(text(turnId))

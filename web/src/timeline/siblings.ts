@@ -1,4 +1,4 @@
-/** Turns that stand in the same place: answers to the same past. */
+/** Siblings: turns with the same parent. */
 
 export interface Placed {
   id: string
@@ -9,7 +9,7 @@ export interface Placed {
 export interface Family {
   /** The turns with the same parent, oldest first. */
   all: readonly string[]
-  /** Where the given turn stands among them, from 0. */
+  /** The position of the given turn among them, from 0. */
   at: number
 }
 
@@ -31,7 +31,7 @@ export function family(byParent: ReadonlyMap<string | null, readonly Placed[]>, 
 }
 
 /**
- * The leaf that one comes to through a turn: the active one if it is beneath, else that of the newest turn beneath.
+ * The leaf below a turn: the active one if it is below, else the newest.
  */
 export function leafBeneath(
   byParent: ReadonlyMap<string | null, readonly Placed[]>,

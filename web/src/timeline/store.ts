@@ -1,4 +1,4 @@
-/** A live session: its timeline, its connection, and what is loaded beside them. One store for a session on show. */
+/** The store of a session on show: its timeline, its connection, and what is loaded beside them. */
 import { useEffect, useState } from 'react'
 import { createStore, useStore, type StoreApi } from 'zustand'
 import { asProblem, type Problem } from '../api/problems.ts'
@@ -9,9 +9,9 @@ import { EMPTY, reduce, withHead, withSession, withTurns, type StreamEvent, type
 import type { Placed } from './siblings.ts'
 
 const REFRESH_MS = 250
-/** A browser that draws no frames, because it is busy or shows something else, does not keep what was heard from the page. */
+/** Events wait at most this long for a frame: a browser that is busy or shows another tab draws none. */
 const MAX_FRAME_MS = 100
-/** A burst of events within this time of a reconnect is what was missed. */
+/** Events within this time of a reconnect count as missed. */
 const CAUGHT_UP_MS = 600
 
 export interface SessionState {
@@ -19,13 +19,13 @@ export interface SessionState {
   timeline: Timeline
   link: Link
   problem: Problem | null
-  /** When the session was read or heard whole last, in ms; what it told may be older: its `as_of`. */
+  /** When the whole session was last read or received, in ms; the data itself may be older: its `as_of`. */
   readAt: number
-  /** Durable events heard since the page listens, or all of them once the log was read. */
+  /** Durable events received since the page connected, or all of them once the log was read. */
   log: readonly StreamEvent[]
   /** True once `log` begins at event 1. */
   logWhole: boolean
-  /** Every turn in short, when the API tells or the log was read. */
+  /** Every turn in short; null until it is loaded, and where the API has no such list. */
   tree: readonly TreeTurn[] | null
   /** How many events a reconnect brought; null when there is nothing to say. */
   missed: number | null
@@ -33,7 +33,7 @@ export interface SessionState {
   olderCursor: string | null | undefined
 }
 
-/** Since when the connection is lost, in ms; null while there is one. What is shown is as of then. */
+/** When the connection was lost, in ms, else null. What is shown is as of then. */
 export const lostSince = (state: SessionState): number | null => (state.link.kind === 'lost' ? state.link.since : null)
 
 export interface SessionActions {
@@ -77,7 +77,7 @@ export function createSession(id: string): SessionStore & { open(): void; close(
 
   const change = (step: (timeline: Timeline) => Timeline): void => set({ timeline: step(get().timeline) })
 
-  /** All events of a frame at once: a word changes one string in one row, at most once a frame. */
+  /** Applies all events of a frame at once: a streamed reply changes one row, at most once a frame. */
   function flush(): void {
     if (due) {
       cancelAnimationFrame(due.frame)
@@ -110,7 +110,7 @@ export function createSession(id: string): SessionStore & { open(): void; close(
     refreshTimer = setTimeout(() => void refreshHead(), REFRESH_MS)
   }
 
-  /** Money, variables, revision and approvals, which events do not tell. */
+  /** Reads cost, variables, revision and approvals, which events do not carry. */
   async function refreshHead(): Promise<void> {
     if (refreshing) {
       again = true
@@ -140,8 +140,8 @@ export function createSession(id: string): SessionStore & { open(): void; close(
   const take = (session: Session): void => set({ timeline: withSession(get().timeline, session, null), readAt: Date.now() })
 
   /**
-   * Reads the session. An answer during which events were heard may be older than they are, and would undo them: the
-   * stream tells what it would have told, and without one the session is read again.
+   * Reads the session. If events arrive meanwhile, the response may be older than they are, and would undo them: with a
+   * live stream it is dropped, without one the session is read again.
    */
   async function readSession(signal: AbortSignal): Promise<void> {
     for (;;) {
@@ -177,7 +177,7 @@ export function createSession(id: string): SessionStore & { open(): void; close(
     }
   }
 
-  /** Until it is known how far the log goes. */
+  /** Waits until the end of the log is known. */
   const begun = (): Promise<void> =>
     new Promise((resolve) => {
       const isKnown = ({ timeline }: SessionState): boolean => timeline.seq > 0 || timeline.ended
@@ -219,7 +219,7 @@ export function createSession(id: string): SessionStore & { open(): void; close(
       set({ log: [...log, ...later], logWhole: true })
       change((timeline) => {
         const grown = withTurns(timeline, whole.turns.values())
-        // A rewind whose hidden turns this page had not seen: now it has.
+        // The turns that a rewind hides were not loaded before: now they are.
         if (grown.hiddenKnown || whole.leaf === null) return grown
         return withTurns({ ...grown, leaf: whole.leaf }, [])
       })
@@ -252,7 +252,7 @@ export function createSession(id: string): SessionStore & { open(): void; close(
         heard,
         ask: readSession,
         isOver: () => {
-          // What was heard last may say so, and waits for its frame.
+          // The event that ends the session may still wait for its frame.
           if (queue.length > 0) flush()
           return get().timeline.ended && get().timeline.session !== null
         },
@@ -266,7 +266,7 @@ export function createSession(id: string): SessionStore & { open(): void; close(
         },
       })
       connection.start()
-      // The conversation is shown as soon as it is read; the stream then begins with the same again.
+      // The conversation is shown as soon as it is read; the stream then begins with a snapshot of the same.
       void actions.refresh()
     },
     close() {
@@ -293,7 +293,7 @@ function hold(id: string): SessionStore {
   return store
 }
 
-/** The store of a session, connected while somebody shows it, and a moment longer for those who come back. */
+/** The store of a session, connected while a component shows it, and two seconds longer. */
 export function useSessionStore(id: string): SessionStore {
   const [, renew] = useState(0)
   const store = hold(id)
@@ -318,7 +318,7 @@ export function useSessionStore(id: string): SessionStore {
 
 export const useSession = <Part>(store: SessionStore, select: (state: SessionState) => Part): Part => useStore(store, select)
 
-/** All turns that are known, in short: from the tree where it was loaded, else the turns themselves. */
+/** All known turns, in short: those of the tree, if it is loaded, and the loaded turns. */
 export function knownTurns(state: { timeline: Pick<Timeline, 'turns'>; tree: SessionState['tree'] }): Iterable<Placed> {
   if (!state.tree) return state.timeline.turns.values()
   const turns = new Map<string, Placed>(state.tree.map((turn) => [turn.id, turn]))
@@ -326,6 +326,6 @@ export function knownTurns(state: { timeline: Pick<Timeline, 'turns'>; tree: Ses
   return turns.values()
 }
 
-/** What somebody hears in a turn right now: the words so far, or all of them. */
+/** The reply of a turn: its text so far while it is pending, else all of it. */
 export const replyOf = (timeline: Timeline, turn: Turn): string =>
   turn.status === 'pending' ? (timeline.replies.get(turn.id) ?? '') : (turn.assistant_message?.text ?? '')

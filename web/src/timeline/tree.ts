@@ -22,7 +22,7 @@ export interface Run {
   /** The run's last turn is a leaf of the tree. */
   leaf: string | null
   amount: Amount
-  /** What all that hangs below the run's last turn cost together; only where the tree splits there. */
+  /** The cost of all turns below the run's last one; only where the tree splits there. */
   below: Amount | null
 }
 

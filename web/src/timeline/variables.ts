@@ -1,4 +1,4 @@
-/** What the conversation knew at a turn, and since when. */
+/** The variables at a turn, each with the turn that set it. */
 import type { JsonObject, Json, Turn } from '../api/types.ts'
 
 export interface Variable {

@@ -1,4 +1,4 @@
-/** A field for a file: paste, drop or choose; faults stand at their lines. */
+/** An editor for a file that is pasted, dropped or chosen; faults are shown at their lines. */
 import { useRef, useState } from 'react'
 import type { Fault } from '../api/problems.ts'
 import { Button, join } from './controls.tsx'

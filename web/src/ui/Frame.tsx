@@ -1,4 +1,4 @@
-/** What stands around every view: the top bar, dialogs that belong to no view, the region that is read aloud. */
+/** The frame of every view: the top bar, dialogs that belong to no view, the live regions for screen readers. */
 import { useQuery } from '@tanstack/react-query'
 import { Link, Outlet, useNavigate, useRouterState } from '@tanstack/react-router'
 import { Menu as MenuIcon, Settings as SettingsIcon } from 'lucide-react'
@@ -52,7 +52,7 @@ export function Frame() {
             </svg>
             Playhead
           </Link>
-          {/* Where letters are too large for the bar, its links scroll by themselves. */}
+          {/* With letters too large for the bar, its links scroll on their own. */}
           <nav aria-label="Main" className="-my-1 flex min-w-0 overflow-x-auto px-0.5 py-1 [scrollbar-width:none]">
             {NAV.map((each) => (
               <Link
@@ -120,7 +120,7 @@ function ListButton() {
 const ANSWERING = { status: 'pending_assistant_turn' }
 
 function ApprovalsWaiting() {
-  // Those that wait are answering, however many are newer.
+  // A session that waits for an approval has this status: the filter finds it however many sessions are newer.
   const found = useSessionList(ANSWERING)
   const waiting = found.data?.pages[0]?.items.filter((session) => (session.approvals?.length ?? 0) > 0) ?? []
   const [first] = waiting
@@ -140,7 +140,7 @@ function Spent() {
   const total = useQuery({ queryKey: ['usage', 'total'], queryFn: ({ signal }) => usage.total({}, { signal }), refetchInterval: 15_000 })
   const { quota, month, spent } = about.data ?? {}
   if (spent === undefined) return null
-  // What has no price is in no sum; which models these are, only the sum of all time tells.
+  // A model without a price is in no sum; only the total of all time names these models.
   const amount = { value: parse(spent), unpriced: total.data?.cost.unpriced_models ?? [] }
   return (
     <Tip label={`Spent in ${month}${quota ? `, of $${quota.limit}` : ''}`}>
@@ -256,7 +256,7 @@ function KeyDialog() {
   )
 }
 
-/** A new view is told to readers by its title, and focus moves to its content. */
+/** Moves the focus to the content of a new view, unless something else has it, so that screen readers announce it. */
 function TitleReader() {
   const path = useRouterState({ select: (state) => state.location.pathname })
   const first = useRef(true)

@@ -15,15 +15,15 @@ interface Entry {
   kind: string
   hint: string
   run: () => void
-  /** What it was found by, where the label does not say it. */
+  /** The words of the search, for an entry whose label may not contain them. */
   words?: string
 }
 
-/** Letters from which on all turns are searched: fewer are everywhere. */
+/** With fewer letters not all turns are searched: too many would match. */
 const MIN_LETTERS = 2
 const TYPING_MS = 150
 
-/** What was typed, once nothing more is typed for a moment. */
+/** The typed words, debounced. */
 function useSettled(words: string): string {
   const [settled, settle] = useState(words)
   useEffect(() => {
@@ -50,7 +50,7 @@ export default function Palette({ close }: { close: () => void }) {
       { value: 'usage', label: 'Usage', kind: 'Go', hint: keyOf('goUsage'), run: () => void navigate({ to: '/usage' }) },
       { value: 'settings', label: 'Settings', kind: 'Go', hint: '', run: () => void navigate({ to: '/settings' }) },
     ]
-    // What a key does here is done by pressing it for the person.
+    // An action that has a key runs through a synthetic press of this key.
     const keys = (Object.keys(KEYS) as Action[])
       .filter((action) => KEYS[action].group !== 'Going' && !KEYS[action].keys[0]?.includes(' '))
       .map((action): Entry => {
@@ -93,7 +93,7 @@ export default function Palette({ close }: { close: () => void }) {
   const isLooking = finder !== null && wanted.length >= MIN_LETTERS && (wanted !== asked || everywhere.isPending)
   const turns = useMemo(() => {
     const found = new Map((wanted && finder ? finder.here(wanted) : []).map((each) => [each.id, each]))
-    // Where the words stand further away, in turns that are not loaded or on other branches.
+    // Add the matches in turns that are not loaded or on other branches.
     if (wanted === asked) for (const each of everywhere.data?.found ?? []) if (!found.has(each.id)) found.set(each.id, each)
     return [...found.values()].sort((a, b) => a.index - b.index).map(({ id, label, run }): Entry => ({ value: id, label, kind: 'Turn', hint: '', run, words: wanted }))
   }, [finder, wanted, asked, everywhere.data])

@@ -1,4 +1,4 @@
-/** The one place of the page that is read aloud by itself: a polite region for replies, an urgent one for errors. */
+/** The live regions of the page for screen readers: a polite one for replies, an urgent one for errors. */
 import { create } from 'zustand'
 
 interface Announcements {

@@ -1,4 +1,4 @@
-/** Buttons, fields and what opens from them, thin over Base UI. */
+/** Buttons, menus, tabs, tooltips and dialogs, mostly thin over Base UI. */
 import { Menu as BaseMenu } from '@base-ui/react/menu'
 import { Tabs as BaseTabs } from '@base-ui/react/tabs'
 import { Tooltip as BaseTooltip } from '@base-ui/react/tooltip'
@@ -36,7 +36,7 @@ interface IconButtonProps extends ButtonProps {
   action?: Action
 }
 
-/** An icon with a name, told by a tooltip with its key. */
+/** A button with an icon; a tooltip shows its name and its key. */
 export function IconButton({ label, action, className, children, ...rest }: IconButtonProps) {
   return (
     <Tip label={label} action={action}>
@@ -168,7 +168,7 @@ export function Dialog({
   onClose: () => void
   children: ReactNode
   wide?: boolean
-  /** Its head stays where it is, whatever its height. */
+  /** Keeps the head in its place, whatever the height of the dialog. */
   atTop?: boolean
 }) {
   const dialog = useRef<HTMLDialogElement>(null)
@@ -176,7 +176,7 @@ export function Dialog({
     const opener = document.activeElement
     const shown = dialog.current
     shown?.showModal()
-    // The browser takes the first control, which closes the dialog; one came for the field, or to read.
+    // The browser would focus the first control, the close button: focus the first field instead, or else the title.
     const wanted = shown?.querySelector<HTMLElement>('input, select, textarea') ?? shown?.querySelector('h2')
     wanted?.focus()
     return () => {

@@ -1,4 +1,4 @@
-/** What the view on show offers to ⌘K, beside what is always there. */
+/** The entries that the current view adds to ⌘K. */
 import { useEffect } from 'react'
 import { create } from 'zustand'
 
@@ -12,17 +12,17 @@ export interface Found extends Offer {
   index: number
 }
 
-/** Finds what fits some words, where there is too much of it to list: the turns of a conversation. */
+/** A search in what is too long to list: the turns of a conversation. */
 export interface Finder {
-  /** At once, in what is loaded. */
+  /** Searches what is loaded, synchronously. */
   here: (words: string) => readonly Found[]
-  /** In all of it; `more` where there are more than these. */
+  /** Searches everything; `more` is true if there are further matches. */
   everywhere: (words: string, signal: AbortSignal) => Promise<{ found: readonly Found[]; more: boolean }>
 }
 
 export const useOffered = create<{ offers: readonly Offer[]; finder: Finder | null }>(() => ({ offers: [], finder: null }))
 
-/** Offers what a search finds while the component is there. */
+/** Offers the matches of a search while the component is mounted. */
 export function useFinder(finder: Finder): void {
   useEffect(() => {
     useOffered.setState({ finder })
@@ -30,7 +30,7 @@ export function useFinder(finder: Finder): void {
   }, [finder])
 }
 
-/** Offers these while the component is there. */
+/** Offers these entries while the component is mounted. */
 export function useOffers(offers: readonly Offer[]): void {
   useEffect(() => {
     useOffered.setState({ offers })

@@ -1,4 +1,4 @@
-/** Which panes are open where they do not fit beside each other, and what the top bar tells of the session on show. */
+/** The panes that are open on narrow screens, and the connection that the top bar shows. */
 import { create } from 'zustand'
 import type { Link } from '../api/stream.ts'
 

@@ -1,4 +1,4 @@
-/** What stands where content is not: loading, nothing, a problem. And small things that are shown everywhere. */
+/** Placeholders for content that is loading, empty or failed, and small parts that are used everywhere. */
 import { useEffect, useState, type ReactNode } from 'react'
 import { Check, Copy } from 'lucide-react'
 import { adviceFor, asProblem } from '../api/problems.ts'
@@ -7,7 +7,7 @@ import { clock, fullTime, when } from '../words.ts'
 import { Button, IconButton, join, Tip } from './controls.tsx'
 import { say } from './toast.tsx'
 
-/** Nothing for 150 ms, then bars of the height that will be there. */
+/** Nothing for 150 ms, then skeleton bars with the height of the content. */
 export function Loading({ rows = 4, height = 40, label = 'Loading' }: { rows?: number; height?: number; label?: string }) {
   const [late, setLate] = useState(false)
   useEffect(() => {
@@ -33,7 +33,7 @@ export function Empty({ title, children }: { title: string; children?: ReactNode
   )
 }
 
-/** In the place of what cannot be shown: what is known of it where it is gone, and a way back. */
+/** Replaces content that could not be loaded: on 404 the possible reasons and a way back, else the problem. */
 export function Missing({ error, what, retry, children }: { error: unknown; what: string; retry?: (() => void) | undefined; children: ReactNode }) {
   if (asProblem(error).status !== 404) return <ProblemNote error={error} retry={retry} />
   return (
@@ -115,7 +115,7 @@ export function Clock({ at, short = false }: { at: string; short?: boolean }) {
   )
 }
 
-/** Ticks once in a while; for what is said in relation to now. */
+/** The current time in ms, updated every `every` ms, for ages and countdowns. */
 export function useNow(every = 30_000): number {
   const [now, setNow] = useState(() => Date.now())
   useEffect(() => {
@@ -153,7 +153,7 @@ const COLOURS: Record<Kind, string> = {
   muted: 'text-faint',
 }
 
-/** A state by shape and colour, with its name for readers. */
+/** A state by shape and colour, with its name for screen readers. */
 export function StatusShape({ status, size = 14 }: { status: string; size?: number }) {
   const shape = SHAPES[status] ?? SHAPES['idle']
   if (!shape) return null
@@ -183,7 +183,7 @@ export function Badge({ kind, children }: { kind: 'accent' | 'ok' | 'bad' | 'war
   return <span className={join('inline-flex items-center gap-1 rounded-sm px-1.5 text-meta whitespace-nowrap', looks[kind])}>{children}</span>
 }
 
-/** The browser saves what an answer holds, under a name. */
+/** Saves the body of a response as a file. */
 export async function download(answer: Promise<Response> | Response, name: string): Promise<void> {
   const blob = await (await answer).blob()
   const link = document.createElement('a')

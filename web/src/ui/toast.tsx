@@ -1,4 +1,4 @@
-/** Short words at the edge of the page, for what one did oneself. */
+/** Toasts: short messages at the edge of the page. */
 import { Toast } from '@base-ui/react/toast'
 import { asProblem, adviceFor } from '../api/problems.ts'
 import { Button } from './controls.tsx'

@@ -1,4 +1,4 @@
-/** The faults of a file at their lines: the parser's own first, else the API's. The parser comes when there is text. */
+/** The faults of a file at their lines: the parser's own, else the API's. The parser is loaded once there is text. */
 import { useEffect, useState } from 'react'
 import type { Fault } from '../api/problems.ts'
 import type { LineFault } from './Editor.tsx'

@@ -1,4 +1,4 @@
-/** At which line of a YAML or JSON file a place such as `nodes.a.transitions[0].to` stands. */
+/** Finds the line of a place such as `nodes.a.transitions[0].to` in a YAML or JSON file. */
 import { isMap, isNode, isScalar, isSeq, LineCounter, parseDocument, type Node } from 'yaml'
 import type { Fault } from '../api/problems.ts'
 import type { LineFault } from './Editor.tsx'
@@ -13,7 +13,7 @@ export function withLines(text: string, faults: readonly Fault[]): LineFault[] {
     let at: unknown = document.contents
     let offset: number | null = null
     for (const step of steps(fault.place)) {
-      // A list may be named by position, or by the id of its entry.
+      // An entry of a list is named by its position, or by its id or name.
       let next: unknown
       if (isMap(at)) {
         const pair = at.items.find((each) => (isScalar(each.key) ? String(each.key.value) : '') === String(step))
@@ -35,7 +35,7 @@ export function withLines(text: string, faults: readonly Fault[]): LineFault[] {
 
 const startOf = (node: Node): number | null => node.range?.[0] ?? null
 
-/** What the parser itself finds wrong, before the API is asked. */
+/** The syntax errors that the parser finds, before the file is sent to the API. */
 export function syntaxFaults(text: string): LineFault[] {
   const counter = new LineCounter()
   return parseDocument(text, { lineCounter: counter }).errors.map((error) => ({

@@ -24,7 +24,7 @@ const dayOf = (at: string): string => {
 const DEFAULT_DAYS = 30
 const MAX_DAYS = 400
 
-/** The days that are meant where the address names none, or one of them: as the API has it. */
+/** The first and last day, with the API's defaults where the URL names only one of them, or none. */
 function rangeOf(from: string | undefined, to: string | undefined): [string, string] {
   const today = dayOf(new Date().toISOString())
   const last = to ?? (from && from > today ? from : today)
@@ -47,7 +47,7 @@ function daysBetween(first: string, last: string): string[] {
 interface Row {
   day: string
   group: string
-  /** What the list of sessions is filtered by for this group. */
+  /** The filter of the list of sessions for this group. */
   of: ListFilter
   turns: number
   amount: Amount
@@ -55,7 +55,7 @@ interface Row {
 }
 
 const HEADS: Record<UsageBy, string> = { day: '', agent: 'Agent', model: 'Model', purpose: 'Purpose' }
-/** The one group where days are not divided. */
+/** The only group of usage by day. */
 const ALL = 'all'
 
 const groupOf = (row: UsageRow, by: UsageBy): string =>
@@ -63,7 +63,7 @@ const groupOf = (row: UsageRow, by: UsageBy): string =>
 
 const tokensOf = (row: LedgerRow): number => Object.values(row.usage.llm).reduce((sum, used) => sum + (used.total_tokens ?? 0), 0)
 
-/** By day and by what is asked: from the API where it groups, else from the newest ledger rows. */
+/** Rows by day and by the chosen grouping: from the API where it groups, else from the newest ledger rows. */
 function useRows(by: UsageBy, from: string | undefined, to: string | undefined) {
   const agents = useAgents()
   const names = useMemo(() => new Map(agents.data?.items.map((agent) => [agent.id, agent.name])), [agents.data])
@@ -114,7 +114,7 @@ function useRows(by: UsageBy, from: string | undefined, to: string | undefined) 
       return { rows: [...found.values()], total, turns: told.turns, partial: ledger.length >= MAX_ROWS }
     },
     refetchInterval: 15_000,
-    // Rows of another grouping would stand under heads that are not theirs.
+    // Rows of another grouping would stand under the wrong column heads.
     placeholderData: (before, query) => (query?.queryKey[1] === by ? before : undefined),
   })
 }
@@ -215,7 +215,7 @@ export function Usage() {
   )
 }
 
-/** A row leads to the sessions that it is the sum of. */
+/** A link from a row to the sessions that it sums up. */
 function ToSessions({ row, children }: { row: Row; children: React.ReactNode }) {
   return (
     <Link to="/sessions" search={{ ...row.of, from: row.day, to: row.day }} title="The sessions of this row" className="target inline-flex items-center text-accent hover:underline">
@@ -224,7 +224,7 @@ function ToSessions({ row, children }: { row: Row; children: React.ReactNode }) 
   )
 }
 
-/** Without its year where there is little room: the range above says it. */
+/** A day, without its year on narrow screens: the range above shows it. */
 function Day({ day }: { day: string }) {
   return (
     <>

@@ -1,6 +1,6 @@
 /**
- * dograh's own client, with the types of this API's OpenAPI document, in one conversation. A test of the API compiles
- * and runs it: PLAYHEAD_API_URL, PLAYHEAD_API_KEY and the number of a workflow come from there; the report is JSON.
+ * One conversation through dograh's own client, with the types of this API's OpenAPI document. A test of the API
+ * compiles and runs it, and sets PLAYHEAD_API_URL, PLAYHEAD_API_KEY and the number of a workflow; the output is JSON.
  */
 import { ApiError, DograhClient } from '@dograh/sdk'
 import type { components } from '../../src/api/schema'
