@@ -23,20 +23,20 @@ from tests.support.marked_words import MARK, logs_with_marked_words
 from tests.support.provider import ModelProvider, model_provider
 from workflows.search_attributes import ALL
 
-# Where a shell runs the tests in its background, Ctrl-C is ignored, also by every process that they start.
+# A shell starts background jobs with SIGINT ignored, and every process that the tests start would inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# A busy machine may take long over any example: how long says nothing about the code.
+# On a busy machine any example may take long, whatever the code does.
 hypothesis.settings.register_profile("playhead", deadline=None)
 hypothesis.settings.load_profile("playhead")
 
 PROMPT_TIMERS = dynamic_config({**DYNAMIC_CONFIG, "history.timerProcessorMaxTimeShift": "1ms"})
-"""As Playhead runs the server, and still more prompt: a pause of 50 ms must not take a tenth of a second."""
+"""Playhead's configuration of the server with more precise timers: a pause of 50 ms must not take 100 ms."""
 PROMPT_DELETION = dynamic_config({"history.transferProcessorEnsureCloseBeforeDelete": False})
-"""The server takes half a minute to delete a workflow that has just closed: it tries again until other work is done."""
+"""By default it takes half a minute to delete a workflow that has just closed: other tasks of it must be done first."""
 
-# Drawn in colours, with the variables of every frame, a traceback takes seconds.
+# Rendering a traceback in colours, with the variables of every frame, takes seconds.
 structlog.configure(
     processors=[
         *structlog.get_config()["processors"][:-1],
@@ -56,7 +56,7 @@ FAST_TESTS_ON_TEMPORAL = frozenset(
         "workflows/suite/test_suite.py",
     }
 )
-"""Tests on the Temporal server that `make test-fast` runs, as a sample of all."""
+"""Tests on the Temporal server that `make test-fast` runs, as a sample."""
 SMOKE_TEST = "test_what_was_said_outlives_the_stack"
 """The one test of `make test-fast` that starts a whole stack."""
 
@@ -69,7 +69,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Keep the garbage collector from passing over a million objects again and again: tests live to the end."""
+    """Freeze the garbage collector after collection: the tests are a million objects that live to the end."""
     gc.collect()
     gc.freeze()
 
@@ -85,7 +85,7 @@ def _is_slow(item: pytest.Item) -> bool:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Fail a test that logged or printed marked words: no words of a conversation belong into a log."""
+    """Fail a test that logged or printed marked words: no words of a conversation belong in a log."""
     report = yield
     if report.passed and any(MARK in content for name, content in report.sections if name.startswith("Captured")):
         report.outcome = "failed"
@@ -102,18 +102,18 @@ def _no_words_in_log_files(tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 
 PAUSING = dynamic_config({"frontend.WorkflowPauseEnabled": True})
-"""Operators may pause workflows where the server allows it."""
+"""Lets operators pause workflows."""
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _quiet_temporal() -> None:
-    """Temporal warns about every failed attempt; tests that make attempts fail would drown the output."""
+    """Silence the SDK's warnings about failed attempts: many tests make attempts fail."""
     logging.getLogger("temporalio").setLevel(logging.ERROR)
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _carried_sessions_are_as_they_are_read() -> Iterator[None]:
-    """Read whatever a worker takes from its memory instead, wherever a run begins: both must be equal."""
+    """Check that every input that a worker takes from its memory, rather than parsing it, equals the parsed one."""
     take, different = CarriedSessions.take, []
 
     def compare(carried: CarriedSessions, written: bytes) -> StartSession | None:
@@ -130,19 +130,19 @@ def _carried_sessions_are_as_they_are_read() -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def _patient_deadlock_detector() -> None:
-    """Workflow tasks may take longer than two seconds: the machine of the tests is busy."""
+    """Let workflow tasks take longer than two seconds: the test machine is busy."""
     allow_slow_workflow_tasks()
 
 
 @pytest.fixture(scope="session")
 def no_authorities(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An empty folder of certificates: reading the machine's own for every HTTP client takes a fifth of a test."""
+    """An empty folder of certificates: reading the system's for each HTTP client takes a fifth of a test's time."""
     return tmp_path_factory.mktemp("certificates")
 
 
 @pytest.fixture(autouse=True)
 def _trust_nobody(no_authorities: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let HTTP clients of the tests begin at once: none of them speaks to a server outside the machine."""
+    """Make HTTP clients start fast, without CA certificates: none of them connects to a server outside the machine."""
     monkeypatch.setenv("SSL_CERT_DIR", str(no_authorities))
     monkeypatch.delenv("SSL_CERT_FILE", raising=False)
 
@@ -188,6 +188,6 @@ def local_server() -> Iterator[HTTPServer]:
 
 @pytest.fixture
 def service(local_server: HTTPServer) -> HTTPServer:
-    """A web service with nothing in it, at 127.0.0.1; its log is the journal of the requests that reached it."""
+    """An empty web service at 127.0.0.1; its log is the journal of the requests it received."""
     local_server.clear()
     return local_server

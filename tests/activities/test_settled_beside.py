@@ -1,4 +1,4 @@
-"""Records that are settled beside a model call, when the call is over or cancelled before they are."""
+"""Records that are settled beside a model call, when the call ends or is cancelled first."""
 
 import asyncio
 from datetime import UTC, datetime
@@ -33,7 +33,7 @@ class SlowStore(SettlementStore):
 
 
 async def replied(store: SlowStore) -> str:
-    """A model call that is over at once; returns how its record compared beside its reply."""
+    """Make a model call that ends at once; returns its reply and the state of its record."""
     async with Recorder(store).settled_beside(RECORD) as travelling:
         reply = "At nine."
     return f"{reply} {travelling.state}"

@@ -71,7 +71,7 @@ async def dispatcher() -> AsyncIterator[ToolDispatcher]:
 async def attempt(
     activities: ToolActivities, call: CallToolInput = CALL, *, number: int = 1, left: list[Any] | None = None
 ) -> CallToolResult:
-    """One attempt, as Temporal makes it; `left` is what the attempts before left behind, and has what this one does."""
+    """One attempt, as Temporal makes it; `left` has the heartbeat details of the last one, and receives new ones."""
     left = [] if left is None else left
     environment = ActivityEnvironment()
     environment.info = replace(environment.info, attempt=number, heartbeat_details=tuple(left))
@@ -80,7 +80,7 @@ async def attempt(
 
 
 async def as_temporal_does(activities: ToolActivities) -> tuple[CallToolResult, list[timedelta | None]]:
-    """All attempts until one brings a result, and the pauses that were asked for between them."""
+    """Make attempts until one returns a result; also returns the requested pauses between them."""
     pauses: list[timedelta | None] = []
     left: list[Any] = []
     while True:

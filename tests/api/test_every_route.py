@@ -1,4 +1,4 @@
-"""Every route under generated requests, on both databases: no answer is a 5xx.
+"""Every route under generated requests, on both databases: no 5xx but `model_failed` and `wait_timeout`.
 
 ROUTE_EXAMPLES=200 pytest tests/api/test_every_route.py     for a longer look, with other requests each time
 """

@@ -1,4 +1,4 @@
-"""The clients, what their users set, and runs of their scripts."""
+"""The third-party clients, the settings that their users set, and runs of their scripts."""
 
 import json
 import os
@@ -14,7 +14,7 @@ TALK_SECONDS = 120.0
 """Seconds for all conversations of a client on a busy machine."""
 MESSAGES_PER_CONVERSATION = 3
 TALKING = HERE / "talking"
-"""What the scripts import."""
+"""The folder that the scripts import from."""
 OF_THE_PERSON = ("PLAYHEAD_", "OPENAI_", "LITELLM_")
 
 

@@ -1,4 +1,4 @@
-"""Fixtures of the conversations with clients of others."""
+"""Fixtures of the conversations with third-party clients."""
 
 import pytest
 

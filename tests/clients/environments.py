@@ -44,7 +44,7 @@ def node_environment(name: str) -> Path:
 
 
 def _uv() -> str:
-    """The installer, which is an environment of its own: it installs the others many times faster than pip."""
+    """The installer, which has an environment of its own: it installs the others many times faster than pip."""
     lock = HERE / "uv" / "requirements.lock"
     environment = _folder("uv", lock.read_bytes(), sys.version.encode())
     with _installing(environment) as is_new:
@@ -61,7 +61,7 @@ def _folder(name: str, *content: bytes) -> Path:
 
 @contextmanager
 def _installing(environment: Path) -> Iterator[bool]:
-    """Hold the lock of an environment; true when it is to be made. One that was not finished is made again."""
+    """Hold the lock of an environment; yields True if it must be installed. An unfinished one is installed again."""
     CACHE.mkdir(parents=True, exist_ok=True)
     ready = environment.with_name(f"{environment.name}.ready")
     with environment.with_name(f"{environment.name}.lock").open("w") as lock:

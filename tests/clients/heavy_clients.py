@@ -23,7 +23,7 @@ def slow_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevStack]:
 def test_a_heavy_client_holds_three_turns_also_when_it_interrupts(slow_stack: DevStack, client: Client) -> None:
     outcome = client.talk(str(slow_stack.http.base_url).rstrip("/"), AGENT)
     assert not outcome.failures
-    # A message whose reply nobody heard may be joined with the next one.
+    # A message may be joined with the next one if the client kept nothing of its reply.
     held = ["\n\n".join(messages).split("\n\n") for messages in conversations(slow_stack)]
     for way in outcome.ways:
         assert held.count(client.messages(way)) == 1, f"{client.folder}, {way}: {held}"

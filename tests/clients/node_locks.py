@@ -1,7 +1,7 @@
 """Trims the lock file of a Node client: `python -m tests.clients.node_locks promptfoo`, after `npm install`.
 
-Without the optional packages of the client itself (drivers of other services, browsers), with those that hold the
-binaries of what it needs, and without the addresses of sponsors: no lock file names a host.
+It removes the optional packages of the client itself (drivers of other services, browsers), and every URL, so that no
+lock file names a host. Optional packages of its dependencies stay: they hold their binaries.
 """
 
 import json
@@ -15,7 +15,7 @@ Package = dict[str, Any]  # Any: what npm wrote
 
 
 def trimmed(lock: Package) -> Package:
-    """The lock without what nobody needs of it."""
+    """The lock without packages that are not needed, and without URLs."""
     packages: dict[str, Package] = lock["packages"]
     for name in packages[""]["dependencies"]:
         packages[f"node_modules/{name}"].pop("optionalDependencies", None)
@@ -29,7 +29,7 @@ def trimmed(lock: Package) -> Package:
 
 
 def _needed(packages: dict[str, Package], path: str) -> Iterator[str]:
-    """The places of the packages that a package needs, found as Node finds them."""
+    """The paths of the packages that a package needs, resolved as Node resolves them."""
     package = packages[path]
     optional_peers = {name for name, meta in package.get("peerDependenciesMeta", {}).items() if meta.get("optional")}
     peers = set(package.get("peerDependencies", {})) - optional_peers

@@ -1,4 +1,4 @@
-"""Clients of others against a running stack: each holds three turns, plain, in every way in which it is used."""
+"""Third-party clients against a running stack: each holds three turns, plain, in every way in which it is used."""
 
 from collections.abc import Iterator
 from shutil import which

@@ -59,7 +59,7 @@ def recorded() -> Json:
 
 
 def forms() -> Json:
-    """The present form of every contract and of everything in one: its fields, which are required, the defaults."""
+    """The present form of every contract and of its nested models: fields, required fields and defaults."""
     _, written = models_json_schema([(each, "serialization") for each in CONTRACTS])
     _, read = models_json_schema([(each, "validation") for each in CONTRACTS])
     return {
@@ -97,7 +97,7 @@ def says_at_least(now: object, record: object) -> bool:
 def record_forms() -> list[str]:
     """Write down the present forms, and a record of each contract unless an earlier one can still be read.
 
-    The promises that this breaks, as sentences.
+    Returns the promises that this breaks, as sentences.
     """
     known = recorded() if SNAPSHOT.exists() else {"forms": {}, "records": {}}
     examples = example_records()
@@ -120,7 +120,7 @@ def _is_readable(contract: type[BaseModel], record: object) -> bool:
 
 
 def _bare(form: object) -> object:
-    """A schema without what only people read."""
+    """A schema without the keys of `FOR_PEOPLE`."""
     if isinstance(form, list):
         return [_bare(each) for each in form]
     if isinstance(form, dict):
@@ -146,7 +146,7 @@ def _broken_fields(name: str, before: Json, now: Json) -> Iterator[str]:
 
 
 def _still_reads(before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
-    """True if every value of the earlier form surely has the present form too."""
+    """True if every value of the earlier form is certainly valid in the present form."""
     choices = now.get("anyOf") or now.get("oneOf")
     if choices:
         earlier = before.get("anyOf") or before.get("oneOf") or [before]
@@ -168,7 +168,7 @@ def _is_limit(key: str) -> bool:
 
 
 def _loosened(before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
-    """True if the earlier form had every limit on values of the present form."""
+    """True if the present form limits values no more than the earlier form did."""
     if any(key in now for key in VALUES) and not (_values(before) and _values(before) <= _values(now)):
         return False
     upper = all(key in before and before[key] <= now[key] for key in UPPER_BOUNDS if key in now)

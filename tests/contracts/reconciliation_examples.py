@@ -16,7 +16,7 @@ from domain.durable import FrozenModel
 
 
 def reconciliation_examples(examples: Iterable[FrozenModel]) -> tuple[FrozenModel, ...]:
-    """The examples, around examples of what they carry."""
+    """The examples, built from examples of the models that they contain."""
     carried = list(examples)
     restore = next(each for each in carried if isinstance(each, RestoreTurnsInput))
     settle = next(each for each in carried if isinstance(each, SettleTurnsInput))

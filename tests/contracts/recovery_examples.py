@@ -22,7 +22,7 @@ from domain.turns.turn import Message, Turn
 def recovery_examples(
     agent: AgentRef, turns: Iterable[Turn], call: GenerateStepInput, reply: ModelReply, messages: tuple[Message, ...]
 ) -> tuple[FrozenModel, ...]:
-    """The examples, around an example of what they carry."""
+    """The examples, built from examples of the models that they contain."""
     lost = tuple(turns)
     return (
         ClaimSessionInput(session_id="ses_1", organization_id="org_1", first_run_id="run-1"),

@@ -47,7 +47,7 @@ COST = rounded_cost("openai:gpt-5-mini", Decimal("0.001"))
 
 
 def simulator_records(agent: AgentRef) -> tuple[FrozenModel, ...]:
-    """The examples, with the agent that is talked to."""
+    """The examples, with this agent under test."""
     return (
         SetSimulator(enabled=True, config=CALLER, expected_revision=4),
         PlayCallerInput(

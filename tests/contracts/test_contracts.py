@@ -130,7 +130,7 @@ def test_every_record_from_before_fields_with_defaults_were_added_loads() -> Non
         record = example.model_dump(mode="json")
         for part, model in parts(record, example):
             for name, field in type(model).model_fields.items():
-                if not field.is_required() and name != "kind":  # `kind` has told messages apart from the first one on
+                if not field.is_required() and name != "kind":  # `kind` has been in every message from the start
                     part.pop(name, None)
         contract.model_validate_json(json.dumps(record))
 

@@ -9,7 +9,7 @@ from workflows import activity_options
 
 
 def main() -> None:
-    """Run it until it is told to stop."""
+    """Run the worker until it receives a signal to stop."""
     allow_slow_workflow_tasks()
     activity_options.SETTLE_ATTEMPT = timedelta(seconds=4)
     worker.STICKY_TIMEOUT = timedelta(seconds=1)

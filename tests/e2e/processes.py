@@ -24,10 +24,10 @@ COMMAND = (sys.executable, "-c", "from playhead.cli.main import main; main()")
 READY_SECONDS = 90.0
 END_SECONDS = 60.0
 PAUSE = 0.05
-"""Seconds for a stack to be ready, and to end, on a busy machine; usually a few."""
+"""Seconds for a stack to be ready and to end on a busy machine (usually a few), and between two checks."""
 OF_THE_PERSON = ("PLAYHEAD_", "TEMPORAL_", "OPENAI_", "ANTHROPIC_")
 MARK = "TESTED_STACK"
-"""An environment variable that everything a stack starts inherits; its value is the stack's folder."""
+"""An environment variable that every process of a stack inherits; its value is the stack's folder."""
 
 needs_proc = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="looks at processes through /proc")
 
@@ -46,7 +46,7 @@ class Ports:
 
     @property
     def options(self) -> list[str]:
-        """The ports as the command takes them."""
+        """The ports as options of the command."""
         return [
             f"--api-port={self.api}",
             f"--temporal-port={self.temporal}",
@@ -92,12 +92,12 @@ class DevStack:
             return False
 
     def told(self, signal_number: signal.Signals) -> int:
-        """Its exit status after a signal."""
+        """Send the stack a signal, and return its exit status."""
         self.process.send_signal(signal_number)
         return self.ended()
 
     def ended(self) -> int:
-        """Its exit status once it ends by itself."""
+        """Wait until the stack ends, and return its exit status."""
         return self.process.wait(timeout=END_SECONDS)
 
     @property
@@ -124,7 +124,7 @@ def dev_stack(folder: Path, ports: Ports | None = None, **variables: str) -> Ite
 
 @contextmanager
 def forked_dev_stack(folder: Path, ports: Ports | None = None, **variables: str) -> Iterator[DevStack]:
-    """A stack as of `dev_stack` whose process is a fork: it starts in a third of the time."""
+    """As `dev_stack`, but as a fork, which starts in a third of the time."""
     ports = ports or Ports.free()
     environment = {**environment_of(folder), **variables}
     process = forked(_dev(folder, ports), folder, environment, folder / "stderr.log")
@@ -162,7 +162,7 @@ def processes_of(folder: Path) -> dict[int, str]:
         try:
             if process.name.isdigit() and mark in (process / "environ").read_bytes():
                 found[int(process.name)] = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-        except OSError:  # it ended meanwhile, or is somebody else's
+        except OSError:  # it has ended, or belongs to another user
             continue
     return found
 
@@ -173,7 +173,7 @@ def until_gone(folder: Path) -> None:
 
 
 def until_seen(seen: Callable[[], bool], otherwise: Callable[[], str]) -> None:
-    """Look again and again until it is so. Raises AssertionError with what is the case otherwise."""
+    """Check a condition until it holds. Raises AssertionError with the text of `otherwise` when it never does."""
     deadline = time.monotonic() + END_SECONDS
     while not seen():
         assert time.monotonic() < deadline, otherwise()

@@ -29,7 +29,7 @@ class Service:
         until_seen(lambda: words in self.log, lambda: f"{words!r} was never logged:\n{self.log}")
 
     def told_to_end(self) -> int:
-        """Its exit status after SIGTERM."""
+        """Send SIGTERM, and return its exit status."""
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(timeout=END_SECONDS)
 

@@ -26,7 +26,7 @@ from tests.support.waiting import eventually
 
 ORGANIZATION = "org_suites"
 PATIENCE = 120.0
-"""Seconds that something may take on a machine that has other things to do."""
+"""Seconds that one step may take on a busy machine."""
 WORKERS = 2
 PORTS = 5
 """Ports that are tried, one after the other: a free port may be taken before a server listens on it."""
@@ -49,15 +49,15 @@ class SuiteStack:
 
     @property
     def suites(self) -> SuiteStore:
-        """Suites as the store has them: what is seen of them while no API lives."""
+        """The suites, read from the store: the API may be dead."""
         return SuiteStore(self.database)
 
     def command(self, name: str, *arguments: str) -> ForkedProcess:
-        """A command of a person, as a process that is not started yet."""
+        """A `playhead` command as a process that is not started yet."""
         return ForkedProcess(name, partial(run_command, arguments), self.environment, self.folder)
 
     async def start(self) -> None:
-        """Start what is killed later."""
+        """Start the workers and the API, which are killed later."""
         self.workers = [
             ForkedProcess(f"worker-{number}", impatient_worker.main, self.environment, self.folder)
             for number in range(WORKERS)
@@ -103,10 +103,10 @@ class SuiteStack:
                 raise AssertionError(f"{error}; the API's last answer was {last}\n{logs}") from error
 
     async def kill_workers(self, model: str) -> None:
-        """Kill every worker, while no reply of this model is on its way to be saved.
+        """Kill every worker while no reply of this model is between the provider and the store.
 
-        What the provider has answered is saved by then, and what it has not is cut off: so its journal and the ledger
-        must agree to the last call.
+        Every reply that the provider has sent is saved by then, and later requests are cut off: its journal and the
+        ledger must agree to the last call.
         """
         self.provider.hold()
         journal = self.provider.model(model).journal

@@ -24,13 +24,13 @@ from tests.e2e.processes import COMMAND, dev_stack, environment_of, needs_proc, 
 from tests.playhead.chat.chat_api import SESSION_ID, FakeApi, fails, says, speaks_until_stopped
 
 PATIENCE = 60.0
-"""Seconds after which what should be on the screen counts as never coming."""
+"""Seconds to wait for a text on the screen, or for the chat to end."""
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b\][^\x07]*\x07|\x1b[=>]")
 
 
 @pytest.fixture(scope="module")
 def threaded_server() -> Iterator[HTTPServer]:
-    """A server that answers the request to stop a reply while the request for it waits."""
+    """A server with threads: it answers a request to stop a reply while the request for that reply waits."""
     with HTTPServer(host="127.0.0.1", threaded=True) as server:
         yield server
 
@@ -42,9 +42,9 @@ def api(threaded_server: HTTPServer) -> FakeApi:
 
 
 def environment(url: str, folder: Path) -> dict[str, str]:
-    """The environment of the chat; it asks the terminal nothing that only a real one can answer."""
-    told = {"PLAYHEAD_API_URL": url, "TERM": "xterm-256color", "PROMPT_TOOLKIT_NO_CPR": "1"}
-    return {**environment_of(folder), **told}
+    """The environment of the chat, which sends the terminal no query that only a real one can answer."""
+    own = {"PLAYHEAD_API_URL": url, "TERM": "xterm-256color", "PROMPT_TOOLKIT_NO_CPR": "1"}
+    return {**environment_of(folder), **own}
 
 
 def piped(folder: Path, url: str, typed: str, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -62,7 +62,7 @@ def piped(folder: Path, url: str, typed: str, *arguments: str) -> subprocess.Com
 
 
 class Terminal:
-    """A person at a terminal: types, and looks at what stands on it."""
+    """A person at a terminal, who types and reads the screen."""
 
     def __init__(self, process: subprocess.Popen[bytes], keyboard: int) -> None:
         self.process = process
@@ -82,7 +82,7 @@ class Terminal:
         self.process.send_signal(signal.SIGINT)
 
     def see(self, *expected: str) -> None:
-        """Wait until all of these stand on the terminal, in any order, after what was seen before."""
+        """Wait until all of these texts are on the screen, in any order, after what was seen before."""
         deadline = time.monotonic() + PATIENCE
         while missing := [each for each in expected if self._end_of(each) < self._looked_at]:
             assert time.monotonic() < deadline, f"never saw {missing} in:\n{self.text}"
@@ -95,20 +95,20 @@ class Terminal:
         return -1 if found < 0 else found + len(expected)
 
     def end(self) -> int:
-        """Wait until the chat has ended; its exit status."""
+        """Wait until the chat has ended, and return its exit status."""
         deadline = time.monotonic() + PATIENCE
         while self._read():
             assert time.monotonic() < deadline, f"the chat did not end:\n{self.text}"
         return self.process.wait(PATIENCE)
 
     def _read(self) -> bool:
-        """Take in what was written meanwhile; whether there may be more."""
+        """Read what was written meanwhile. Returns True if there may be more."""
         ready, _, _ = select.select([self._keyboard], [], [], 0.1)
         if not ready:
             return self.process.poll() is None
         try:
             written = os.read(self._keyboard, 65_536)
-        except OSError:  # how Linux says that nobody writes to the terminal any more
+        except OSError:  # raised on Linux once no process has the terminal open
             return False
         self._written += written
         return bool(written)

@@ -24,7 +24,7 @@ needs_proc = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason=
 
 @contextmanager
 def running_demo(folder: Path, **settings: str) -> Iterator["subprocess.Popen[str]"]:
-    """The demo as a process that knows no provider; everything it starts carries the folder in its environment."""
+    """The demo as a process without this one's settings; all its processes have the folder in their environment."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(OF_THE_PERSON)}
     process = subprocess.Popen(
         [sys.executable, "-m", "playhead.demo"],
@@ -61,7 +61,7 @@ def processes_of(folder: Path) -> dict[int, str]:
         try:
             if process.name.isdigit() and str(folder).encode() in (process / "environ").read_bytes():
                 found[int(process.name)] = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-        except OSError:  # it ended meanwhile, or is somebody else's
+        except OSError:  # it has ended, or belongs to another user
             continue
     return found
 

@@ -1,4 +1,4 @@
-"""An API process whose disk is full: it says so at /readyz, takes no command, and goes on when there is room again."""
+"""An API process whose disk is full: it is not ready, rejects commands, and recovers when there is room again."""
 
 import resource
 import sys
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="limits the file
 
 
 def test_api_whose_disk_is_full_is_not_ready(tmp_path: Path, temporal_server: "WorkflowEnvironment") -> None:
-    """A file that may not grow fails as on a full disk or over a quota: other figures of the disk look healthy."""
+    """A limit on file size fails writes as a full disk or a quota does; other figures of the disk look healthy."""
     address = temporal_server.client.service_client.config.target_host
     port = free_port()
     environment = {"TEMPORAL_ADDRESS": address, "PLAYHEAD_API_PORT": str(port)}

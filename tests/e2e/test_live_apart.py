@@ -24,7 +24,7 @@ START_SECONDS = 60.0
 
 @asynccontextmanager
 async def apart(folder: Path, database_url: str, client: Client, provider: ModelProvider) -> AsyncIterator[Caller]:
-    """Somebody at an API whose worker is another process."""
+    """A client of an API whose worker is another process."""
     port = free_port()
     variables = {
         "PLAYHEAD_DATABASE_URL": database_url,

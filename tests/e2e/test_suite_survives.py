@@ -1,7 +1,7 @@
 """A suite during which everything is killed: its report equals an undisturbed one, and nothing is paid twice.
 
-PLAYHEAD_TEST_SUITE_RUNS is how many conversations each of the two suites holds; 200 is what is promised, fewer is
-what a person waits for.
+PLAYHEAD_TEST_SUITE_RUNS is the number of conversations in each of the two suites: 200 for the full check, fewer by
+default to save time.
 """
 
 import json
@@ -23,7 +23,7 @@ from tests.support.waiting import eventually
 RUNS = int(os.environ.get("PLAYHEAD_TEST_SUITE_RUNS", "18"))
 CONCURRENCY = 8
 KILLS = 2
-"""Rounds in which workers, API and command line are killed, each once; there are more where there is more to do."""
+"""Minimum of rounds in which workers, API and command line are killed once each; large suites have one per 20 runs."""
 TOKENS_A_REPLY = TextReply.prompt_tokens + TextReply.completion_tokens
 LONGEST = 900.0
 
@@ -130,7 +130,7 @@ async def _disturbed(stack: SuiteStack) -> tuple[Verdicts, StoredSuite]:
 
 
 async def _kill(stack: SuiteStack, suite: StoredSuite, victim: str) -> None:
-    """Kill something without a word, and start it again."""
+    """Kill the workers or the API and start them again; or start a command line that watches the suite, and kill it."""
     if victim == "workers":
         await stack.kill_workers("storm")
         await stack.start_workers()
@@ -146,7 +146,7 @@ async def _kill(stack: SuiteStack, suite: StoredSuite, victim: str) -> None:
 
 
 async def _some_runs_later(stack: SuiteStack, suite: StoredSuite, more: int) -> None:
-    """Wait until so many more runs were judged, or all were."""
+    """Wait until that many more runs are judged, or the suite is over."""
     before = await _judged(stack, suite)
 
     async def are_there() -> bool:

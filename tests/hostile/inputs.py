@@ -40,13 +40,13 @@ def hostile_inputs() -> Iterator[HostileInput]:
 
 
 def hostile_documents() -> Iterator[HostileInput]:
-    """Files that expand, or take a parser long."""
+    """Files that expand when they are read, or that take a parser a long time."""
     for name, file, body in _documents():
         yield HostileInput(name, f"/v1/documents?name={file}", BINARY, body)
 
 
 def regex_agent(patterns: int, pattern: str = r"^\w{2}x%d") -> dict[str, Any]:
-    """An agent whose one tool has this many parameters with a pattern of their own."""
+    """An agent with one tool of this many parameters, each with its own pattern."""
     properties = {f"p{n}": {"type": "string", "pattern": pattern % n} for n in range(patterns)}
     return {
         "name": "patterns",
@@ -64,7 +64,7 @@ def regex_agent(patterns: int, pattern: str = r"^\w{2}x%d") -> dict[str, Any]:
 
 
 def large_agents() -> Iterator[tuple[str, dict[str, Any]]]:
-    """Agents that are accepted, and long when they are written as YAML."""
+    """Valid agents that are long as YAML."""
     only = {"start": "a", "nodes": {"a": {"prompt": "Talk.", "greeting": "Hello."}}}
     odd = "\u2028 \u00e9: '\" # "
     yield "a list of numbers", {"name": "numbers", **only, "context": {"a": [0] * 90_000}}
@@ -75,7 +75,7 @@ def large_agents() -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _lists() -> Iterator[tuple[str, str, bytes]]:
-    """Bodies of requests for replies whose lists are at fault everywhere, or have more entries than anybody sends."""
+    """Request bodies with long lists of invalid entries, or with thousands of unknown fields."""
     for name, entry, count in (("numbers", "1", 500_000), ("objects", "{}", 330_000)):
         listed = f"[{','.join([entry] * count)}]"
         for path, field in (("/v1/chat/completions", "messages"), ("/v1/responses", "input")):

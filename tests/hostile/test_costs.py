@@ -36,11 +36,11 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="costs are read 
 
 
 class Meter:
-    """The costs of a process since the meter was made: seconds of processor, and growth of its peak memory."""
+    """The costs of a process since the meter was made: processor seconds, and growth of its peak memory."""
 
     def __init__(self, process: Service) -> None:
         self._folder = Path(f"/proc/{process.process.pid}")
-        (self._folder / "clear_refs").write_text("5")  # the peak begins anew
+        (self._folder / "clear_refs").write_text("5")  # resets the peak
         self._seconds, self._bytes = self._used(), self._memory("VmRSS")
 
     def seconds(self) -> float:
@@ -59,7 +59,7 @@ class Meter:
 
 
 BEFORE_THE_STORE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-"""For what costs before the store is asked: one database is enough."""
+"""For costs that do not depend on the store: one database is enough."""
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -120,7 +120,7 @@ def test_hostile_body_costs_the_api_little(
 def test_large_answers_cost_the_api_little(
     tmp_path: Path, temporal_server: "WorkflowEnvironment", database_url: str
 ) -> None:
-    """Agents as YAML, and reports of suites with more than a report may have."""
+    """Agents as YAML, and reports of a suite with more text than a report may contain."""
     address = temporal_server.client.service_client.config.target_host
     with running(tmp_path, address, database_url) as (api, _, http):
         http.post("/v1/agents", json=library("demo"))

@@ -199,7 +199,7 @@ INPUTS: dict[str, tuple[st.SearchStrategy[Input], ...]] = {
     ),
     "text": (_described("text", st.binary(max_size=200) | broken_texts("a: &a [1, {b: *a}]\n"), "json", "yaml"),),
 }
-"""What comes in from outside, broken in every way, by the name of its fuzzer."""
+"""Broken inputs, by the name of their fuzzer."""
 
 
 @pytest.mark.parametrize("fuzzer", INPUTS)
@@ -226,7 +226,7 @@ def _fuzz_for_seconds(inputs: st.SearchStrategy[Input]) -> None:
 def test_corpus_is_refused_by_the_readers_alone() -> None:
     for hostile in hostile_inputs():
         if hostile.path.partition("?")[0] not in ("/v1/agents", "/v1/suites"):
-            continue  # its reader is a model of the route
+            continue  # read by the request model of its route
         written: TextFormat = "yaml" if "yaml" in hostile.media_type else "json"
         kind = "export" if "dograh" in hostile.path else hostile.path.removeprefix("/v1/").removesuffix("s")
         _read((kind, hostile.body, written))

@@ -1,4 +1,4 @@
-"""A stack that was stopped and backed up at three points of its conversations, and stacks on what was restored."""
+"""A stack that was backed up at three points of its conversations, and stacks that run on the restored backups."""
 
 import signal
 from collections.abc import Iterator
@@ -15,21 +15,21 @@ from tests.support.provider import ModelProvider
 Point = Literal[1, 2, 3]
 SAID = ("A table, please", "On Friday", "At eight")
 DAYS = ("Monday", "Tuesday", "Wednesday")
-"""Messages of every session, and the day that the model was told with each; a backup was taken after each of them."""
+"""The messages of every session, and the day that the prompt names with each; a backup was taken after each message."""
 AGENT: Json = {"nodes": {"talk": {"prompt": "It is {{day | Sunday}}. Answer."}}}
 DAILY = "86400"
 """Seconds between two runs of the reconciler's schedule: it runs when a worker starts, and not again."""
 NEVER = "0"
 AT_ONCE = 4
-"""Sessions that are talked to at once: each message waits for a command line and for its reply."""
+"""Sessions that receive messages at once: each message waits for a command line and for its reply."""
 STORE, TEMPORAL = "playhead.db", "temporal.db"
 
 
 class Backups:
     """Backups of the store and of Temporal at three points, with the sessions in them.
 
-    A restored stack that answers a message needs a session that no other one talks to: the provider's journal is not
-    set back. `complete` are the sessions as they were at the last point.
+    A restored stack that sends messages needs a session of its own, because the provider's journal is not set
+    back. `complete` are the sessions as they were at the last point.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class Backups:
     def restored(
         self, folder: Path, *, store: Point | None, temporal: Point | None, interval: str = NEVER
     ) -> Iterator[OperatedStack]:
-        """A stack on the store of one point and the Temporal of another, None for an empty one; then it is stopped."""
+        """A stack on the databases of these points, None for an empty one; it is stopped after the block."""
         url = None
         if store and self._postgres:
             url = self._postgres.new_database(self._databases[store])

@@ -13,7 +13,7 @@ from tests.support.provider import ModelProvider, model_provider
 
 @pytest.fixture(scope="session")
 def loop() -> Iterator[LoopThread]:
-    """A loop beside the tests, which are not async: they wait for processes."""
+    """An event loop beside the tests, which are not async: they wait for processes."""
     with loop_thread() as running:
         yield running
 

@@ -1,4 +1,4 @@
-"""`playhead dev` with the hands of an operator: Temporal's own command line, and database files that are set back."""
+"""`playhead dev` as an operator uses it: with Temporal's own command line, and database files restored from backups."""
 
 import base64
 import json
@@ -29,7 +29,7 @@ Json = dict[str, Any]
 TABLE = f"A table, please, by the {MARK}"
 """A message whose words must be in no log."""
 MODELS = 200
-"""Models of the provider whose prices the stack knows: each session has one of its own, and so a journal."""
+"""Number of the provider's models with a price: each agent has a model of its own, and so a journal."""
 PRICE = {"input": "1000", "output": "2000"}
 _numbers = count(1)
 
@@ -166,7 +166,7 @@ class OperatedStack:
         return self.status(workflow_id)
 
     def status(self, workflow_id: str) -> str:
-        """How the newest run of a workflow stands."""
+        """The status of the newest run of a workflow."""
         return str(self.described(workflow_id)["workflowExecutionInfo"]["status"])
 
     def described(self, workflow_id: str) -> Json:
@@ -207,7 +207,7 @@ class OperatedStack:
         return sum(each["requests"] for llm in used for key, each in llm.items() if key.endswith(f":{name}"))
 
     def until_agreed(self, session_id: str, at_least: int) -> Json:
-        """The session, once its own usage and the ledger come to the same number of model calls, and enough."""
+        """The session, once its usage and the ledger count the same number of model calls, and at least `at_least`."""
 
         def agree() -> bool:
             used = _requests(self.session(session_id)["usage"])
@@ -217,7 +217,7 @@ class OperatedStack:
         return self.session(session_id)
 
     def reconcile(self, *options: str) -> tuple[int, Json]:
-        """The exit status of `playhead reconcile`, and what it says."""
+        """Run `playhead reconcile`, and return its exit status and its result."""
         done = forked_playhead(
             self.stack.folder,
             "reconcile",
@@ -244,7 +244,7 @@ class OperatedStack:
         Every test ends with this. Raises AssertionError with what they still disagree on. `all_in_temporal` is false
         where histories were lost: the database of Temporal was set back, or runs were deleted. `by_hand` are replies
         that the operator wrote. `lost` calls are in the provider's journal alone: both databases were set back.
-        `beside` are other sessions with the same model: what is billed to them is theirs.
+        `beside` are other sessions with the same model: calls that are billed to them are not counted.
         """
         journal = self.model_of(session_id).journal
         found: list[str] = []
@@ -285,7 +285,7 @@ def operated_stack(
 
 
 def environment_of_stack(provider: ModelProvider, database_url: str, **variables: str) -> dict[str, str]:
-    """The environment of a stack's processes: its models cost something and are the provider's."""
+    """The environment of a stack's processes: its models are the provider's, and have prices."""
     prices = {f"openai-chat:clerk-{number}": PRICE for number in range(1, MODELS + 1)}
     return {
         "OPENAI_API_KEY": "a key of the tests",
@@ -295,21 +295,21 @@ def environment_of_stack(provider: ModelProvider, database_url: str, **variables
         "PLAYHEAD_CREDENTIALS": json.dumps({"HOOK": "whsec_dGhlIGtleSBvZiBhIHRlc3Qgd2ViaG9vayEh"}),
         "PLAYHEAD_EGRESS_ALLOWLIST": "127.0.0.1",
         "PLAYHEAD_PRICES": json.dumps(prices),
-        # Every test waits for what was said to be settled.
+        # Every test waits until its turns are settled.
         "PLAYHEAD_SETTLEMENT_DELAY_SECONDS": "0.2",
         **variables,
     }
 
 
 def copied(folder: Path, names: str, to: Path) -> None:
-    """Copy database files, with those beside them that belong to them, as a back-up of a stopped stack does."""
+    """Copy a database file and the files that belong to it, as a backup of a stopped stack does."""
     to.mkdir(parents=True, exist_ok=True)
     for file in (folder / "data").glob(f"{names}*"):
         shutil.copy2(file, to / file.name)
 
 
 def restored(backup: Path, names: str, folder: Path) -> None:
-    """Put database files back in the place of those that are there."""
+    """Replace the files of a database with those of a backup."""
     (folder / "data").mkdir(mode=0o700, exist_ok=True)
     for file in (folder / "data").glob(f"{names}*"):
         file.unlink()

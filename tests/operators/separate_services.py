@@ -22,7 +22,7 @@ PAUSING = {"frontend.WorkflowPauseEnabled": True}
 
 
 class SeparateServices(OperatedStack):
-    """An API and a server; workers run while somebody wants them to."""
+    """An API and a Temporal server; each test starts the workers that it needs."""
 
     def __init__(
         self, stack: DevStack, provider: ModelProvider, loop: LoopThread, database_url: str, variables: dict[str, str]
@@ -33,7 +33,7 @@ class SeparateServices(OperatedStack):
 
     @contextmanager
     def without_server(self) -> Iterator[None]:
-        """The server is killed, everybody has noticed, and after the block it is started again."""
+        """Kill the server, wait until the API has noticed, and start the server again after the block."""
         self.stop_server()
         until_seen(lambda: not self.stack.answers("/readyz"), lambda: "the API did not notice that Temporal is gone")
         yield
@@ -47,7 +47,7 @@ class SeparateServices(OperatedStack):
 
     @contextmanager
     def worker(self, build_id: str = "") -> Iterator[Service]:
-        """A worker while the block runs, of a build if it is given; it is told to end, and ends in good order."""
+        """A worker while the block runs, of a build if one is given; it is stopped afterwards and must exit cleanly."""
         folder = self.stack.folder / (build_id or "worker")
         folder.mkdir(exist_ok=True)
         build = {"PLAYHEAD_BUILD_ID": build_id} if build_id else {}
@@ -58,7 +58,7 @@ class SeparateServices(OperatedStack):
 
 
 def _server_of(stack: DevStack) -> "subprocess.Popen[bytes]":
-    """A server on the database in a stack's folder, as of `playhead dev`; operators may pause workflows."""
+    """A server on the database in a stack's folder, as `playhead dev` starts it; operators may pause workflows."""
     file = stack.folder / "data" / "temporal.db"
     options = ["--headless", "--port", str(stack.ports.temporal), "--db-filename", str(file), "--log-level", "warn"]
     pragmas = [f"--sqlite-pragma={pragma}" for pragma in SQLITE_PRAGMAS]

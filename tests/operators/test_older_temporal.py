@@ -82,11 +82,10 @@ def answers_to(
 
 
 def at_rest(services: SeparateServices, session_id: str) -> None:
-    """Wait until all is recorded and the worker knows all of its history: its last task caused no event that it has not
-    seen.
+    """Wait until all is recorded and the worker's last task has caused no event that it has not seen.
 
-    Only then can the worker write nothing into a history that is set back, as tests/workflows/test_polluted_history.py
-    shows.
+    Only then does the worker write nothing into a history that is set back, as
+    tests/workflows/test_polluted_history.py shows.
     """
     services.compare(session_id)
 

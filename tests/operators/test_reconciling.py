@@ -10,7 +10,7 @@ from tests.support.provider import Gate, TextReply
 
 
 def found_of(result: Json, subject_id: str) -> tuple[str, str]:
-    """What a reconciliation found of one session or suite, and did about it."""
+    """The finding of a reconciliation about one session or suite, and its action."""
     [found] = [each for each in result["findings"] if each["id"] == subject_id]
     return found["found"], found["done"]
 

@@ -1,10 +1,10 @@
-"""The runbook for restores, rehearsed: each database set back, alone and both, and the witnesses agree all the same."""
+"""The runbook for restores, rehearsed: either database or both are set back, and the witnesses still agree."""
 
 from pathlib import Path
 
 import pytest
 
-from playhead.services.reconciliation import STRANGE_STORE, STRANGE_TEMPORAL
+from playhead.services.reconciliation import STORE_OF_ANOTHER_TEMPORAL, TEMPORAL_OF_ANOTHER_STORE
 from tests.e2e.processes import until_seen
 from tests.operators.backups import DAILY, SAID, Backups
 from tests.operators.operator_stack import Json, OperatedStack, texts
@@ -27,7 +27,7 @@ def backups(
     journaling_provider: ModelProvider,
     loop: LoopThread,
 ) -> Backups:
-    """Backups of one stack for all accidents."""
+    """Backups of one stack for all tests."""
     postgres = request.getfixturevalue("postgres") if request.param == "postgresql" else None
     return Backups(tmp_path_factory.mktemp("backed-up"), journaling_provider, loop, postgres, SESSIONS)
 
@@ -36,13 +36,13 @@ on_sqlite = pytest.mark.parametrize("backups", ["sqlite"], indirect=True)
 
 
 def of_session(result: Json, session_id: str) -> Json:
-    """What a reconciliation says of one session."""
+    """The finding of a reconciliation about one session."""
     [found] = [each for each in result["findings"] if each["id"] == session_id]
     return {name: found.get(name) for name in ("found", "done", "turns_in_store", "turns_in_temporal")}
 
 
 def agrees(operated: OperatedStack) -> None:
-    """Nothing is left to reconcile."""
+    """Check that nothing is left to reconcile."""
     status, result = operated.reconcile()
     assert (status, result["findings"]) == (0, [])
     assert result["turns_in_store"] == result["turns_in_temporal"] > 0
@@ -59,7 +59,7 @@ def discarded(session: Json) -> list[str]:
 
 
 def goes_on(operated: OperatedStack, session_id: str, complete: Json, *, is_in_temporal: bool) -> None:
-    """The session is told something more, as if nothing had happened: it has all of its turns, also those set back."""
+    """Send the session another message, and check that it still has every turn, also those that were set back."""
     after = operated.say(session_id, NEXT)
     agreed = operated.until_agreed(session_id, 5)
     if is_in_temporal:
@@ -72,7 +72,7 @@ def goes_on(operated: OperatedStack, session_id: str, complete: Json, *, is_in_t
 
 
 def is_set_aside(operated: OperatedStack, session_id: str, complete: Json) -> None:
-    """The turns that Temporal lost are a discarded branch of the session."""
+    """Check that the turns that Temporal lost are a discarded branch of the session."""
     after = operated.compare(session_id, all_in_temporal=False)
     assert texts(after) == [None, SAID[0]]
     assert discarded(after) == ids(complete)[2:]
@@ -145,9 +145,9 @@ def test_databases_that_do_not_belong_together_are_named_at_the_start(backups: B
     for folder in folders:
         folder.mkdir()
     with backups.restored(folders[0], store=None, temporal=3) as operated:
-        until_seen(lambda: STRANGE_TEMPORAL in operated.stack.log, lambda: operated.stack.log)
+        until_seen(lambda: TEMPORAL_OF_ANOTHER_STORE in operated.stack.log, lambda: operated.stack.log)
     with backups.restored(folders[1], store=3, temporal=None) as operated:
-        until_seen(lambda: STRANGE_STORE in operated.stack.log, lambda: operated.stack.log)
+        until_seen(lambda: STORE_OF_ANOTHER_TEMPORAL in operated.stack.log, lambda: operated.stack.log)
         status, rejected = operated.reconcile()
         assert (status, rejected["findings"]) == (1, [])
         assert "--accept-new-temporal" in rejected["rejection"]

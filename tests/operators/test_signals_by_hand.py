@@ -1,4 +1,4 @@
-"""Signals of any form from Temporal's command line: each is obeyed or noted as rejected; no log has a word of them.
+"""Signals of any form from Temporal's command line: each is applied or recorded as rejected; no log quotes them.
 
 The log files of the stack are searched for the marked words once all tests are over (`tests/conftest.py`).
 """

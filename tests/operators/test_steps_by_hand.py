@@ -1,4 +1,4 @@
-"""Model calls that an operator completes, pauses or resets: none is paid twice, and the conversation hangs together."""
+"""Model calls that an operator completes, pauses or resets: none is paid for twice, and the conversation is whole."""
 
 import json
 
@@ -32,20 +32,20 @@ def test_a_reply_that_an_operator_wrote_is_part_of_the_conversation(operated: Op
 def test_a_reply_that_came_while_its_step_was_set_aside_is_not_bought_twice(
     operated: OperatedStack, command: str
 ) -> None:
-    """The time that the agent is told is that of the turn, not of the attempt."""
+    """The time in the prompt is that of the turn, not of the attempt."""
     session_id = operated.create(nodes={"talk": {"prompt": "It is {{current_time}}. Answer."}})
     model, gate = operated.model_of(session_id), Gate()
     model.script(TextReply(answer_to(TABLE), gate=gate))
     with operated.saying(session_id, TABLE) as saying:
         operated.loop.run(gate.reached())
         operated.activity(command, session_id, "generate_step")
-        heard: set[str | None] = set()
+        heartbeats: set[str | None] = set()
 
         def worker_knows() -> bool:
-            heard.add(operated.pending_activity(session_id, "generate_step").get("lastHeartbeatTime"))
-            return len(heard) > 2
+            heartbeats.add(operated.pending_activity(session_id, "generate_step").get("lastHeartbeatTime"))
+            return len(heartbeats) > 2
 
-        until_seen(worker_knows, lambda: f"the worker sent no heartbeats: {heard}")
+        until_seen(worker_knows, lambda: f"the worker sent no heartbeats: {heartbeats}")
         operated.loop.call(gate.open)
         answered = saying.result()
     assert answered["turns"][-1]["assistant_message"]["text"] == answer_to(TABLE)
@@ -75,7 +75,7 @@ def test_a_reply_that_is_bought_again_has_a_ledger_row_of_its_own(operated: Oper
 
 
 def test_a_reply_to_other_instructions_is_bought_anew(operated: OperatedStack, service: HTTPServer) -> None:
-    """A turn that is answered again may show the model another value of what is fetched before the greeting."""
+    """A turn that is answered again may send the model another value that was fetched before the greeting."""
     names = iter(["Ann", "Bob"])
     service.expect_request("/caller").respond_with_handler(lambda _: Response(json.dumps({"caller": next(names)})))
     session_id = operated.create(
@@ -88,6 +88,6 @@ def test_a_reply_to_other_instructions_is_bought_anew(operated: OperatedStack, s
     operated.until_agreed(session_id, 2)
     operated.reset(session_id, "-t", "FirstWorkflowTask")
     until_seen(lambda: len(model.journal) == 4, lambda: f"{[asked.conversation for asked in model.journal]}")
-    told = [name for asked in model.journal for name in ("Ann", "Bob") if f"talk to {name}." in str(asked.body)]
-    assert told == ["Ann", "Ann", "Bob", "Bob"]
+    names_sent = [name for asked in model.journal for name in ("Ann", "Bob") if f"talk to {name}." in str(asked.body)]
+    assert names_sent == ["Ann", "Ann", "Bob", "Bob"]
     operated.compare(session_id)

@@ -1,4 +1,4 @@
-"""Sessions that Temporal cannot go on with: commands are told why and where to look, reads come from the store.
+"""Sessions that Temporal cannot go on with: errors say why and where to look, reads come from the store.
 
 A worker that holds newer state than its server is the third reason (`test_older_temporal.py`).
 """
@@ -55,7 +55,7 @@ def settled(services: SeparateServices) -> tuple[str, Json]:
 
 
 def refusals(services: SeparateServices, session_id: str) -> list[Json]:
-    """The problems that a message and a rewind meet, sent at once."""
+    """The errors of a message and a rewind that are sent at once."""
     http, path = services.stack.http, f"/v1/sessions/{session_id}"
     commands = (("messages", MESSAGE), ("rewind", {"turn_id": None}))
     with ThreadPoolExecutor(len(commands)) as threads:
@@ -68,7 +68,7 @@ def refusals(services: SeparateServices, session_id: str) -> list[Json]:
 
 
 def is_readable(services: SeparateServices, session_id: str, live: Json) -> None:
-    """The session and the beginning of its stream show what was recorded."""
+    """Check that the session and the beginning of its stream show what was recorded."""
     shown = services.session(session_id)
     assert (texts(shown), shown["status"], shown["is_completed"]) == (texts(live), live["status"], False)
     with services.stack.http.stream("GET", f"/v1/sessions/{session_id}/events") as stream:
@@ -77,7 +77,7 @@ def is_readable(services: SeparateServices, session_id: str, live: Json) -> None
 
 
 def goes_on(services: SeparateServices, session_id: str) -> None:
-    """The message that was rejected is answered once, when Temporal tries again; and the witnesses agree."""
+    """Check that the rejected message is answered once when Temporal tries again, and that the witnesses agree."""
 
     def is_answered() -> bool:
         return services.stack.http.post(f"/v1/sessions/{session_id}/messages", json=MESSAGE).status_code == 200
@@ -88,7 +88,7 @@ def goes_on(services: SeparateServices, session_id: str) -> None:
 
 @contextmanager
 def broken_worker(services: SeparateServices) -> Iterator[None]:
-    """A worker of a build with a defect."""
+    """A worker whose workflow code has a defect."""
 
     async def started() -> Worker:
         client = await Client.connect(services.temporal_address, plugins=[PlayheadPlugin()])
@@ -104,5 +104,5 @@ def broken_worker(services: SeparateServices) -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _is_quiet(caplog: pytest.LogCaptureFixture) -> None:
-    """The defect is logged at every attempt."""
+    """Hide the SDK's log: it has the defect at every attempt."""
     caplog.set_level("CRITICAL", logger="temporalio")

@@ -66,7 +66,7 @@ def make_current(services: SeparateServices, build_id: str) -> None:
 def say_until_moved(services: SeparateServices, session_id: str) -> int:
     """Talk until the session has moved; returns the number of messages.
 
-    A session moves after a message, and the server may tell it of the new version only with a later one.
+    A session moves after a message, and the server may announce the new version only with a later one.
     """
     said = 0
 

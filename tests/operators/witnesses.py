@@ -50,7 +50,7 @@ class Bought:
 
 @dataclass(frozen=True)
 class Answered:
-    """A message that a caller sent, and the reply that its update returned."""
+    """A message that was sent by update, and the reply that the update returned."""
 
     text: str
     reply: str | None
@@ -77,7 +77,7 @@ class Recorded:
 
 
 class Witnesses:
-    """Reads what each part of a stack knows of a session, and says where they differ."""
+    """Reads what each part of a stack has recorded of a session, and lists where they differ."""
 
     def __init__(self, database: Database, client: Client, http: httpx2.AsyncClient) -> None:
         self._database = database
@@ -89,9 +89,9 @@ class Witnesses:
     ) -> list[str]:
         """Where the witnesses disagree, a sentence each; empty when they agree.
 
-        `requests` is how many the provider has in its journal for it. `all_in_temporal` is false after Temporal's own
-        database was set back or runs were deleted: its histories then know less than was bought. `by_hand` are replies
-        that an operator wrote in place of the model.
+        `requests` is their number in the provider's journal of the session. `all_in_temporal` is false after Temporal's
+        own database was set back or runs were deleted: its histories then lack model calls. `by_hand` are replies that
+        an operator wrote in place of the model.
         """
         shown = (await self._http.get(f"/v1/sessions/{session_id}")).raise_for_status().json()
         runs = [run async for run in self._runs(session_id)]
@@ -104,7 +104,7 @@ class Witnesses:
         ]
 
     async def _recorded(self, session_id: str, model: str) -> Recorded:
-        """The record; of its model calls those of the agent, not of a simulated user or a judge."""
+        """The record, with the model calls of the agent and without those of a simulated user or a judge."""
         is_own = (steps.c.session_id == session_id) & (steps.c.model == model)
 
         def read(connection: Connection) -> Recorded:

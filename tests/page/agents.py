@@ -19,7 +19,7 @@ def shop(name: str, model: str, **changes: object) -> Json:
 
 
 def cents(text: str, prompt_tokens: int = 1_000, completion_tokens: int = 100) -> TextReply:
-    """A reply whose price has four decimals, so that the page shows it whole: $0.0045 unless told otherwise."""
+    """A reply whose price has four decimals, so that the page shows it whole: $0.0045 by default."""
     return TextReply(text, prompt_tokens=prompt_tokens, completion_tokens=completion_tokens)
 
 

@@ -1,4 +1,4 @@
-"""A person at the page: a Chromium window, and what is found in it."""
+"""A person at the page: a Chromium window, and what the person finds and does in it."""
 
 import re
 from collections.abc import AsyncIterator
@@ -13,14 +13,14 @@ from tests.e2e.processes import CHECKOUT
 
 AXE = CHECKOUT / "web" / "node_modules" / "axe-core" / "axe.min.js"
 ROWS_BESIDE = 'aside[aria-label="Sessions"] ul > li:nth-child(n+2)'
-"""Rows of the list of sessions where it stands beside a view, after the first. As a view it is looked at whole."""
+"""Rows after the first in the list of sessions beside a view: axe skips them. As a view the list is checked whole."""
 AXE_RUN = """([within, rules, exclude]) => axe.run({ include: [[within]], exclude: [[exclude]] }, {
   resultTypes: ['violations'],
   selectors: false,
   preload: false,
   ...(rules && { runOnly: { type: 'rule', values: rules } }),
 })"""
-"""All rules, or some."""
+"""axe with all rules, or with those given."""
 PATIENCE_MS = 45_000.0
 """How long the page may take over anything on a busy machine; usually it takes a few frames."""
 WIDE = {"width": 1440, "height": 900}
@@ -33,7 +33,7 @@ expect.set_options(timeout=PATIENCE_MS)
 
 @dataclass
 class Person:
-    """Somebody who looks at the page, and what the page did meanwhile that it must not do."""
+    """Somebody who uses the page; `wrongs` lists what the page did meanwhile that it must not do."""
 
     page: Page
     origin: str
@@ -51,7 +51,7 @@ class Person:
 
     @property
     def session_id(self) -> str:
-        """The session on show."""
+        """The id of the session on show."""
         found = re.search(r"/sessions/(ses_\w+)", self.page.url)
         assert found, self.page.url
         return found[1]
@@ -67,12 +67,12 @@ class Person:
 
     @property
     def composer(self) -> Locator:
-        """The field in which one writes."""
+        """The field for the next message."""
         return self.page.get_by_role("textbox", name="Say something to the agent")
 
     @property
     def inspector(self) -> Locator:
-        """The pane that speaks about the selected turn."""
+        """The pane about the selected turn."""
         return self.page.get_by_role("complementary", name="Inspector")
 
     async def says(self, text: str) -> None:

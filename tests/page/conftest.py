@@ -1,4 +1,4 @@
-"""Fixtures of the page's stories: one stack and one Chromium a process, and a window of its own for every test."""
+"""Fixtures of the page's stories: one stack and one Chromium per process, and a window of its own for every test."""
 
 from collections.abc import AsyncIterator, Generator
 from contextlib import AsyncExitStack

@@ -6,6 +6,6 @@ from playhead.services.lifecycle import run_service
 
 
 def main() -> None:
-    """Run it until it is told to stop."""
+    """Run it until a signal stops it."""
     settings = load_settings(keyless=True)
     run_service(settings, lambda stop: run_api(settings, stop))

@@ -1,4 +1,4 @@
-"""A session of any length, opened as one that continues a conversation: thousands of turns without a model call."""
+"""A session of any length, opened with an imported conversation: thousands of turns without a model call."""
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
@@ -70,7 +70,7 @@ async def long_session(
 
 
 def _timeline(session_id: str, start: str, exchanges: Sequence[Exchange], events: tuple[TurnEvent, ...]) -> Timeline:
-    """The timeline after all exchanges. Its turns are imported: nothing was bought for them."""
+    """The timeline after all exchanges. Its turns are imported: no model was called for them."""
     began = datetime.now(UTC) - PACE * (len(exchanges) + 1)
     timeline = new_timeline(at=began)
     turns = {turn.id: turn for turn in _turns(session_id, start, exchanges, began, events)}

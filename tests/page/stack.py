@@ -37,7 +37,7 @@ HOUSE = "house"
 PRICED = (HOUSE, "first", "second", "dear", "clerk")
 """Models of the provider whose price is known; that of all others is not."""
 PRICE = {"input": "3", "output": "15"}
-"""US dollars a million tokens."""
+"""US dollars per million tokens."""
 
 
 @dataclass
@@ -93,7 +93,7 @@ class PageStack:
             raise AssertionError(f"the stack is not ready:\n{logs}") from error
 
     async def settled(self, session_id: str) -> Json:
-        """A session whose turns are all closed and billed, and of which nothing more is being written."""
+        """A session, once its turns are all closed and billed, and its workflow has no pending activity or task."""
         client = await connect(Settings(temporal_address=self.temporal_address))
         workflow = client.get_workflow_handle(session_workflow_id(session_id))
 

@@ -1,4 +1,4 @@
-"""Story 3: an edit happens in its place, keeps the draft, and what it replaced can be looked at and taken back."""
+"""Story 3: an edit happens in its place, keeps the draft, and what it replaced can be shown and restored."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""Story 1: from the empty address to a conversation that is seen in its graph, and opens the same elsewhere."""
+"""Story 1: from the root address to a conversation that is shown in its graph, and opens the same in another window."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""Story 11: without a mouse, and without seeing: keys alone, a focus one can see, each reply read aloud once."""
+"""Story 11: without a mouse and without sight: keys alone, a visible focus, each reply read aloud once."""
 
 import json
 import re
@@ -19,11 +19,11 @@ READ_ALOUD = """() => {
   new MutationObserver(() => region.textContent && window.readAloud.push(region.textContent))
     .observe(region, { childList: true, characterData: true, subtree: true })
 }"""
-"""Writes down what the page's one polite region says."""
+"""Records what the page's one polite live region announces."""
 
 
 async def focus_is_seen(page: Page) -> None:
-    """The focused element shows it, by an outline or as a field with a caret."""
+    """The focused element shows it, by an outline or, if it is a separator, by a colour."""
     shown = await page.evaluate(
         """() => {
           const at = document.activeElement
@@ -56,7 +56,7 @@ async def test_a_whole_conversation_is_held_by_keys_and_read_aloud(stack: PageSt
 
 
 async def starts(ada: Person) -> None:
-    """From the empty address to the greeting."""
+    """From the root address to the greeting."""
     page = ada.page
     await ada.open("/")
     await expect(page.get_by_role("link", name="New session").first).to_be_visible()
@@ -75,7 +75,7 @@ async def starts(ada: Person) -> None:
 
 
 async def talks(stack: PageStack, ada: Person) -> None:
-    """Two messages; letters are written and mean nothing else, and each reply is read aloud once."""
+    """Two messages; letters are text and no shortcuts, and each reply is read aloud once."""
     page = ada.page
     await page.evaluate(READ_ALOUD)
     stack.model(HOUSE).script(ToolCallReply("to_booking"), TextReply("For which day?"), TextReply("At what time?"))
@@ -162,13 +162,13 @@ async def test_an_approval_is_given_by_keys(stack: PageStack, ada: Person) -> No
 
 
 async def chooses(person: Person, label: str) -> None:
-    """Open the commands, and type until the one of that name is the first."""
+    """Open the commands and type a name; the command of that name comes first."""
     dialog = await person.looks_for(label)
     await expect(dialog.get_by_role("option").first).to_contain_text(label)
 
 
 async def page_type(person: Person, text: str) -> None:
-    """Type where the focus is, once that is the composer."""
+    """Type into the composer, once it has the focus."""
     await expect(person.composer).to_be_focused()
     await person.page.keyboard.type(text)
 

@@ -1,4 +1,4 @@
-"""Story 4: one may speak while the agent does: it is cut off, or one's words wait for their turn."""
+"""Story 4: a reply can be stopped, and a message during a reply interrupts it or waits in the queue."""
 
 import asyncio
 import re

@@ -1,4 +1,4 @@
-"""Lists and sums are chosen in the address: sessions and suites of a version, usage by day."""
+"""The address keeps the filters of lists and totals: sessions and suites of a version, usage by day."""
 
 import re
 

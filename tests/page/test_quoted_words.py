@@ -1,4 +1,4 @@
-"""The words that a judge quotes are marked where they were said; a suite tells what its budget keeps for its runs."""
+"""The words that a judge quotes are marked where they were said; a suite shows what its budget reserves for runs."""
 
 import json
 import re
@@ -18,7 +18,7 @@ CRITERION = "The agent never promises a discount."
 PROMISE = "you get a discount of ten percent"
 REPLY = f"We open at nine, and {PROMISE} on Mondays."
 HELD = "$0.3000"
-"""Its limit of ten cents, an exchange beyond it and a judge, priced as a whole session while no price is known."""
+"""Reserved for a run: its limit of ten cents, an exchange and a judge, priced as the limit as no price is known."""
 
 
 class QuotingJudge(ScriptedModel):

@@ -20,7 +20,7 @@ FAILING = ("fails-a-check", "fails-a-criterion")
 
 
 def meant_to_fail() -> str:
-    """The example suite, with the offline model in every part; its callers ask one short question each."""
+    """The example suite, with the demo model in every role; its simulated users ask one short question each."""
     suite = yaml.safe_load((CHECKOUT / "examples" / "suites" / "meant-to-fail.yaml").read_text())
     models = {"model": "demo", "caller_model": "demo", "judge_model": "demo"}
     *booking, asking = suite["scenarios"]
@@ -79,7 +79,7 @@ CLERK = "clerk"
 
 
 class Clerk(ScriptedModel):
-    """Answers as its instructions say: with the voucher where they speak of one."""
+    """Offers the voucher if its instructions mention champagne."""
 
     def reply_to(self, asked: ProviderRequest) -> TextReply:
         """Write the request down, and choose its answer."""
@@ -106,7 +106,7 @@ async def over(stack: PageStack, suite_id: str) -> Json:
 
 
 async def owed(stack: PageStack, suite_id: str) -> tuple[Decimal, list[list[str]]]:
-    """The ledger rows of the sessions of a suite, and the turns that are paid in each."""
+    """The total of the ledger rows of a suite's sessions, and the turns billed in each session."""
     runs = await stack.caller.items(f"/v1/suites/{suite_id}/runs")
     rows = [await stack.caller.items("/v1/usage/ledger", session=run["session_id"]) for run in runs]
     total = sum((Decimal(row["cost"]["total"]) for each in rows for row in each), Decimal(0))
@@ -149,7 +149,7 @@ async def uploads(ada: Person, definition: str) -> None:
 
 
 async def talks_goes_back_edits_and_compares(ada: Person) -> None:
-    """Two questions; the second is taken back and asked otherwise, the first is edited; both branches are compared."""
+    """Two questions; the second is rewound and replaced, the first is edited; both branches are compared."""
     page = ada.page
     await page.get_by_role("link", name="Talk to it").click()
     await page.get_by_role("button", name="Start", exact=True).click()
@@ -266,7 +266,7 @@ async def is_seen_side_by_side(ada: Person) -> None:
 
 
 async def replays_as_often_as_possible(stack: PageStack, ada: Person) -> None:
-    """Twenty replays are the most: the range that a rate lies in becomes narrow."""
+    """Twenty replays are the most; the confidence interval of the pass rate becomes narrow."""
     dialog = ada.page.get_by_role("dialog", name="Replay from here")
     await dialog.get_by_label("Repeats").fill("50")
     await dialog.get_by_role("button", name=f"Replay {MAX_REPLAYS} times").click()

@@ -23,7 +23,7 @@ SMALL_TARGETS = """() => [...document.querySelectorAll(
   .map(each => ({ html: each.outerHTML.slice(0, 160), ...each.getBoundingClientRect().toJSON() }))
   .filter(({ width, height }) => width > 2 && height > 2 && (width < 43.5 || height < 43.5))
   .map(({ html, width, height }) => `${Math.round(width)} x ${Math.round(height)}: ${html}`)"""
-"""Everything that a finger is meant to hit and that is smaller than 44 px."""
+"""Touch targets that are smaller than 44 px."""
 
 
 TOO_WIDE = """spacing => {

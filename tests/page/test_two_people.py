@@ -1,4 +1,4 @@
-"""Story 6: two people in one session see each other's turns, and neither runs over the other."""
+"""Story 6: two people in one session see each other's turns, and neither overwrites the other's."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""Every view, in both themes: axe finds nothing, everything is ours, and nothing scrolls sideways."""
+"""Every view, in both themes: axe finds nothing, no other host is contacted, and nothing scrolls sideways."""
 
 import re
 from urllib.parse import urlsplit
@@ -31,7 +31,7 @@ SUITE = {
 
 
 async def looked_at(person: Person, path: str) -> None:
-    """A view is open, complete, and without fault."""
+    """Open a view; it is complete and without fault."""
     await person.open(path)
     await expect(person.page.get_by_role("heading", level=1).first).to_be_attached()
     await expect(person.page.get_by_role("status", name="Loading")).to_have_count(0)

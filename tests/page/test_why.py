@@ -17,7 +17,7 @@ OTHER_MODEL = "second"
 
 
 def booking_line() -> Json:
-    """The example, which is told the caller's name."""
+    """The example agent, with the caller's name in its prompt."""
     definition: Json = yaml.safe_load((CHECKOUT / "examples" / "agents" / "booking-line.yaml").read_text())
     return definition | {"name": "named-booking", "prompt": f"The caller is {{{{first_name}}}}. {definition['prompt']}"}
 

@@ -73,7 +73,7 @@ def answer(code: str, *, retry_after: str | None = None, **figures: object) -> R
 
 
 def in_turn(server: HTTPServer, path: str | re.Pattern[str], *answers: Response | dict[str, Any]) -> list[Request]:
-    """Let the server give these answers one after the other; what it was asked."""
+    """Let the server send these responses one after the other; returns the requests it received."""
     left, asked = [*answers], list[Request]()
 
     def give(request: Request) -> Response:

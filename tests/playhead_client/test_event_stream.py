@@ -83,7 +83,7 @@ def playhead(httpserver: HTTPServer) -> Iterator[Playhead]:
 
 
 def answering(server: HTTPServer, path: str, answers: Sequence[Response]) -> list[Request]:
-    """Let the server give these answers one after the other; what it was asked."""
+    """Let the server send these responses one after the other; returns the requests it received."""
     left, asked = [*answers], list[Request]()
 
     def give(request: Request) -> Response:

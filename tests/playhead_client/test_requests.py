@@ -33,7 +33,7 @@ class Sent(Exception):
 
 
 class Recorder(Transport):
-    """Raises the calls it is given in place of sending them."""
+    """Raises each call instead of sending it."""
 
     def __init__(self) -> None:
         pass

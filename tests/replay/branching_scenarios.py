@@ -28,7 +28,7 @@ async def branching(stack: SessionStack, provider: ModelProvider) -> SessionHand
 
 
 async def stopping(stack: SessionStack, provider: ModelProvider) -> SessionHandle:
-    """Replies cancelled, interrupted by an update and by a signal, rolled back, and edited away while they come."""
+    """Replies cancelled, interrupted by update and by signal, rolled back, and replaced by an edit while pending."""
     gates = [Gate() for _ in range(5)]
     model = provider.model("stopping")
     model.script(*(TextReply(f"Story {number} begins here.", gate=gate) for number, gate in enumerate(gates)))
@@ -61,7 +61,7 @@ async def parting(stack: SessionStack, provider: ModelProvider) -> SessionHandle
 
 
 async def last_look(stack: SessionStack, provider: ModelProvider) -> SessionHandle:
-    """A session that is ended from outside at a node with variables, which are read then."""
+    """A session that is ended by request at a node with variables, which are extracted then."""
     model = provider.model("last-look")
     model.script(TextReply("Which title?"), ToolCallReply(RECORD_TOOL, '{"title": "Emma", "copies": 2}'))
     session = await stack.open(ASKING, model=model.string)
@@ -85,13 +85,13 @@ async def deadline(stack: SessionStack, provider: ModelProvider) -> SessionHandl
 
 
 async def edited(session: SessionHandle, turn_id: str, text: str) -> None:
-    """Say something else in a turn, and wait for the answer."""
+    """Edit the message of a turn, and wait for the answer."""
     command = EditMessage(turn_id=turn_id, text=text, message_id=f"edit-{turn_id}")
     await session.handle.execute_update(SessionWorkflow.edit, command, id=message_update_id(command))
 
 
 async def regenerated(session: SessionHandle, turn_id: str) -> None:
-    """Have a turn answered again."""
+    """Regenerate the reply of a turn."""
     command = Regenerate(turn_id=turn_id, message_id=f"again-{turn_id}")
     await session.handle.execute_update(SessionWorkflow.regenerate, command, id=message_update_id(command))
 

@@ -9,7 +9,7 @@ from workflows.session.workflow import SessionWorkflow
 
 
 async def simulated_caller(stack: SessionStack, provider: ModelProvider) -> SessionHandle:
-    """An opening, a line that comes too late because a person takes over, a hand-back by signal, and a hang-up."""
+    """An opening, a message that is too late because a person takes over, a hand-back by signal, and a hang-up."""
     caller, gate = provider.model("simulated-caller"), Gate()
     caller.script(
         *(TextReply("I want a book about fish."), TextReply("Nobody hears this.", gate=gate)),
@@ -27,7 +27,7 @@ async def simulated_caller(stack: SessionStack, provider: ModelProvider) -> Sess
 
 
 async def lines_with_replies(stack: SessionStack, provider: ModelProvider) -> SessionHandle:
-    """A session of a suite, whose caller answers along with the replies; one line fails and is asked for by itself."""
+    """A suite's session: the simulated user's messages are generated with replies; one fails and is repeated alone."""
     caller = provider.model("lines-with-replies")
     caller.script(
         TextReply("I want a book about fish."),
@@ -43,7 +43,7 @@ async def lines_with_replies(stack: SessionStack, provider: ModelProvider) -> Se
 
 
 async def caller_fails(stack: SessionStack, provider: ModelProvider) -> SessionHandle:
-    """A caller whose model fails, in a session that ends with it."""
+    """A simulated user whose model fails, which ends the session."""
     caller = provider.model("caller-fails")
     caller.script(ErrorReply(400))
     session = await opened(stack, provider, SimulatorConfig(goal="Borrow a book.", model=caller.string))
@@ -52,7 +52,7 @@ async def caller_fails(stack: SessionStack, provider: ModelProvider) -> SessionH
 
 
 async def unattended(stack: SessionStack, provider: ModelProvider) -> SessionHandle:
-    """A caller whose twelve turns are settled in eights and at the end, without watchers."""
+    """A simulated user whose twelve turns are settled in eights and at the end, without watchers."""
     caller = provider.model("unattended")
     caller.script(*(TextReply(f"Question {number}") for number in range(12)))
     limits = CallerLimits(max_turns=12, max_stalled_turns=None)
@@ -70,7 +70,7 @@ async def opened(
     timing: Timing = QUICK,
     suite_id: str | None = None,
 ) -> SessionHandle:
-    """A session that begins with a caller."""
+    """A session that begins with a simulated user."""
     session = await stack.prepare(model=provider.model("answers-a-caller").string, timing=timing)
     session.start = session.start.model_copy(update={"simulator": config, "suite_id": suite_id})
     await session.begin()

@@ -3,7 +3,7 @@
     python -m tests.replay.record             record the scenarios that have no history yet
     python -m tests.replay.record signals     only these
 
-A history that is there is never recorded again: sessions like it may be running somewhere. Delete the file first if
+An existing history is never recorded again: sessions like it may be running somewhere. Delete the file first if
 you know that no released worker has ever run the code that it was recorded with.
 """
 
@@ -38,7 +38,7 @@ NOT_KEPT = {"stackTrace", "identity"}
 
 
 async def main(names: list[str]) -> int:
-    """Record what is missing; the exit status."""
+    """Record what is missing, and return the exit status."""
     known: dict[str, Scenario | SuiteScenario] = {**SCENARIOS, CHANGED: CHANGED_SCENARIO, **SUITE_SCENARIOS}
     unknown = sorted(set(names) - set(known))
     if unknown:

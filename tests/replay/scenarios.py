@@ -25,7 +25,7 @@ Story = Callable[[SessionStack, ModelProvider], Awaitable[SessionHandle]]
 
 @dataclass(frozen=True)
 class Scenario:
-    """A story to hold on a server, by a workflow; `events_per_run` makes its history continue as new that soon."""
+    """A story to hold on a server, by a workflow that continues as new after `events_per_run` events."""
 
     story: Story
     workflow: type[SessionWorkflow] = SessionWorkflow
@@ -106,7 +106,7 @@ async def signals(stack: SessionStack, provider: ModelProvider) -> SessionHandle
 
 
 async def quiet_tasks(stack: SessionStack, provider: ModelProvider) -> SessionHandle:
-    """Tasks that leave no command, one after the other: every second of them is marked."""
+    """Workflow tasks that leave no command, one after the other: every second one is marked."""
     session = await stack.open(model=provider.model("quiet-tasks").string)
     await session.until_settled()
     for _ in range(4):
@@ -185,7 +185,7 @@ async def inactivity(stack: SessionStack, provider: ModelProvider) -> SessionHan
 
 
 async def shared_settlements(stack: SessionStack, provider: ModelProvider) -> SessionHandle:
-    """A busy conversation whose turns travel with later model calls: one of those fails, another lasts long."""
+    """A busy conversation whose turns are settled along with later model calls: one call fails, another takes long."""
     patient = QUICK.model_copy(update={"settle_within": 1.0})
     gate = Gate()
     model = provider.model("shared-settlements")

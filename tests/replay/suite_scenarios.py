@@ -13,7 +13,7 @@ SuiteStory = Callable[[SuiteStack, Players], Awaitable[PlayedSuite]]
 
 @dataclass(frozen=True)
 class SuiteScenario:
-    """A suite to run on a server; `events_per_run` makes its history continue as new that soon."""
+    """A suite to run on a server, by a workflow that continues as new after `events_per_run` events."""
 
     story: SuiteStory
     events_per_run: int | None = None
@@ -56,7 +56,7 @@ async def steered_suite(stack: SuiteStack, players: Players) -> PlayedSuite:
 
 
 async def long_suite(stack: SuiteStack, players: Players) -> PlayedSuite:
-    """Several runs of the workflow, one session in sight of the first only."""
+    """Several runs of the workflow; one session starts in the first and outlives it."""
     players.open = False
     suite = await stack.start(suite_of(scenario("a", repeats=8), concurrency=3))
     for session_id in suite.session_ids[1:]:

@@ -45,7 +45,7 @@ IDENTITY = {"generate_step": _step, "extract_variables": _step, "call_tool": _to
 
 
 class AskedActivities(Interceptor):
-    """Notes what the model and tool calls of a replayed workflow ask."""
+    """Records the inputs of the model and tool calls of a replayed workflow."""
 
     def __init__(self) -> None:
         self.calls: list[tuple[str, str]] = []
@@ -84,14 +84,14 @@ What Temporal says: {error}
 
 
 def history_in(file: Path) -> WorkflowHistory:
-    """A recorded history, under the workflow id that it was recorded with: a session knows its own."""
+    """A recorded history, under the workflow id that it was recorded with: a session checks its own."""
     history = json.loads(file.read_text())
     started = history["events"][0]["workflowExecutionStartedEventAttributes"]
     return WorkflowHistory.from_json(started["workflowId"], history)
 
 
 async def replayed(file: Path) -> Exception | None:
-    """Replay a history as a worker would; what goes wrong, if anything does."""
+    """Replay a history as a worker would, and return the failure if there is one."""
     replayer = Replayer(workflows=[SessionWorkflow, SuiteWorkflow], plugins=[PlayheadPlugin()])
     return (await replayer.replay_workflow(history_in(file), raise_on_replay_failure=False)).replay_failure
 
@@ -112,7 +112,7 @@ async def test_a_history_of_a_workflow_that_decided_differently_is_found_out() -
     "file", [file for file in REPLAYED if not file.name.startswith("suite")], ids=lambda file: file.stem
 )
 async def test_every_model_and_tool_call_of_a_replay_asks_what_its_recorded_result_answers(file: Path) -> None:
-    """Temporal gives a recorded result to the activity in the same place, whatever it asks."""
+    """Temporal gives a recorded result to the activity at the same position, whatever its input."""
     asked = AskedActivities()
     replayer = Replayer(workflows=[SessionWorkflow], plugins=[PlayheadPlugin()], interceptors=[asked])
     history = history_in(file)

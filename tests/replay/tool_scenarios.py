@@ -1,4 +1,4 @@
-"""Scenarios of recorded histories: web service tools, approvals, variables and the first lookup."""
+"""Scenarios of recorded histories: HTTP and client tools, approvals, variables and the lookup before the greeting."""
 
 import asyncio
 
@@ -21,7 +21,7 @@ REFUND = ToolCallReply("refund", '{"amount": 40}')
 
 
 async def tools(stack: SessionStack, provider: ModelProvider) -> SessionHandle:
-    """A tool that works, one that works at the third attempt, one that fails for good, and three calls with a move."""
+    """A tool that works, one that works at the third attempt, one that fails for good, and a transition among calls."""
     model = provider.model("tools")
     model.script(
         *(FIND, TextReply("Shelf B7.")),
@@ -63,7 +63,7 @@ async def variables(stack: SessionStack, provider: ModelProvider) -> SessionHand
 
 
 async def approvals(stack: SessionStack, provider: ModelProvider) -> SessionHandle:
-    """Calls approved, denied, expired, decided on in another order, moot by a rewind, and waiting when it ends."""
+    """Calls approved, denied, expired, decided in another order, made moot by a rewind, and waiting at the end."""
     model = provider.model("approvals")
     model.script(
         *(REFUND, TextReply("It is on its way.")),
@@ -162,7 +162,7 @@ def library_of(service: HTTPServer) -> AgentDefinition:
 
 
 def knowing_callers(service: HTTPServer) -> AgentDefinition:
-    """An agent that looks up who calls before it greets."""
+    """An agent that looks up the user before it greets."""
     return parse_definition(
         {
             "name": "knows-callers",

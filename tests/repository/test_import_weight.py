@@ -1,4 +1,4 @@
-"""Imports of workflows: rules and types only."""
+"""Imports of workflows, rules and the client: no service, no provider and no store."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Checks of the repository: dependencies are locked, and all files are packaged."""
+"""Checks of the repository: locked dependencies, packaged files, one version, numbered decisions."""
 
 import re
 import tomllib

@@ -39,7 +39,7 @@ async def migrated_postgres(postgres: Postgres) -> str:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def kind(request: pytest.FixtureRequest) -> str:
-    """Which database a test runs on."""
+    """The kind of database that a test runs on."""
     return str(request.param)
 
 

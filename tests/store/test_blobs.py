@@ -138,7 +138,7 @@ async def test_what_a_process_has_stored_it_reads_once_from_memory(blobs: BlobSt
     payload = Payload(metadata={"encoding": b"json/plain"}, data=b"1")
     target = StorageDriverWorkflowInfo(namespace="default", id=WORKFLOW)
     claims = await driver.store(StorageDriverStoreContext(target=target), [payload])
-    payload.data = b"2"  # the SDK puts the reference in its place
+    payload.data = b"2"  # the SDK replaces it by the reference
     await blobs.delete_all(WORKFLOW)
     [read] = await driver.retrieve(StorageDriverRetrieveContext(), claims)
     assert read.data == b"1"

@@ -1,4 +1,4 @@
-"""Embed tokens: digests only, read anew at every use, gone with their agent; their sessions are gone when erased."""
+"""Embed tokens: stored as digests, read at every use, deleted with their agent; erasure deletes session tokens."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta

@@ -15,7 +15,7 @@ from store.sessions.steps import StepStore
 from tests.support.stored_conversations import ORGANIZATION, conversation, reply, save_step, session_in, settling
 
 MONTH = date(2099, 11, 23)
-"""Far from the day on which the tests run."""
+"""A month long after the day on which the tests run."""
 
 
 @pytest.fixture
@@ -25,11 +25,11 @@ async def organizations(database: Database) -> OrganizationStore:
 
 
 async def spent_on(database: Database, day: date, *costs: Decimal) -> None:
-    """Turns of these costs, billed today, and then counted to another day."""
+    """Bill turns of these costs today, and move their sum to another day."""
     session_id = f"ses_{day}"
     await session_in(database, session_id)
     for each, cost in zip(conversation(len(costs)), costs, strict=True):
-        await save_step(StepStore(database), each.id, session_id=session_id, bought=reply(cost=cost))
+        await save_step(StepStore(database), each.id, session_id=session_id, model_reply=reply(cost=cost))
         await SettlementStore(database).settle(settling(each, session_id=session_id))
     billed_today = update(usage_totals).where(usage_totals.c.day < MONTH.replace(day=1, month=1)).values(day=day)
     await database.write(lambda connection: connection.execute(billed_today).close())

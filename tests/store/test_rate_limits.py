@@ -1,4 +1,4 @@
-"""Limits on rates: exact at any moment, shared by processes, and gone once nothing of them is used."""
+"""Rate limits: exact at any moment, shared by processes, and deleted once they have no effect."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta

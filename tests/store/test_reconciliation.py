@@ -1,4 +1,4 @@
-"""The end of sessions that their workflows did not record: once, billed, and only where nothing happened meanwhile."""
+"""Closing sessions whose workflows did not record their end: once, with billing, and only if nothing changed since."""
 
 from datetime import timedelta
 from functools import partial
@@ -36,7 +36,7 @@ CLOSING = Closing("workflow_terminated", START + timedelta(hours=1), "session_co
 
 @pytest.fixture
 async def session(database: Database) -> StoredSession:
-    """A session with a settled turn, and one whose reply was paid for and not settled."""
+    """A session with a settled turn, and a turn whose reply was paid for and not settled."""
     created = await session_in(database)
     steps = StepStore(database)
     await save_step(steps, "turn_0")
@@ -45,7 +45,7 @@ async def session(database: Database) -> StoredSession:
         SESSION,
         turn("turn_1", 1, parent="turn_0").model_copy(update={"status": "pending", "assistant_message": None}),
     )
-    await save_step(steps, "turn_1", anchor="turn_0", bought=reply(text="At nine."))
+    await save_step(steps, "turn_1", anchor="turn_0", model_reply=reply(text="At nine."))
     return created
 
 

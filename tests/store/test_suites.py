@@ -151,7 +151,7 @@ async def test_record_of_a_run_counts_what_was_bought_and_the_first_one_stays(
     session_id = ANNA.session_id("sui_1")
     steps = StepStore(database)
     for number, cost in enumerate(["0.01", "0.05", "0.02"]):
-        await save_step(steps, f"turn_{number}", session_id=session_id, bought=reply(cost=Decimal(cost)))
+        await save_step(steps, f"turn_{number}", session_id=session_id, model_reply=reply(cost=Decimal(cost)))
     turns = conversation(3)
     await SettlementStore(database).settle(settling(*turns, session_id=session_id))
     price = await store.record_run(recording(outcome="failed"))
@@ -170,7 +170,7 @@ async def test_standing_is_that_of_the_ledger_while_runs_go_on(
     for suite_id in ("sui_1", "sui_2"):
         await store.begin_run(beginning(agent, suite_id=suite_id))
     session_id = ANNA.session_id("sui_1")
-    await save_step(StepStore(database), "turn_0", session_id=session_id, bought=reply(cost=Decimal("0.01")))
+    await save_step(StepStore(database), "turn_0", session_id=session_id, model_reply=reply(cost=Decimal("0.01")))
     await SettlementStore(database).settle(settling(*conversation(2), session_id=session_id))
     standing = await store.progress("sui_1")
     assert (standing.running, standing.turns, standing.cost) == (1, 2, Decimal("0.01"))
@@ -190,7 +190,7 @@ async def test_standing_tells_what_running_conversations_may_still_cost(
     assert (await store.progress("sui_1")).held == Decimal("0.805")
     for repeat in (1, 3):
         session_id = Run(scenario="anna", repeat=repeat).session_id("sui_1")
-        await save_step(StepStore(database), "turn_0", session_id=session_id, bought=reply(cost=Decimal("0.01")))
+        await save_step(StepStore(database), "turn_0", session_id=session_id, model_reply=reply(cost=Decimal("0.01")))
         await SettlementStore(database).settle(settling(*conversation(1), session_id=session_id))
     assert (await store.progress("sui_1")).held == Decimal("0.79"), "the third has cost more than was held for it"
     await store.record_run(recording(Run(scenario="anna", repeat=1)))

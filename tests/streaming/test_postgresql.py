@@ -17,12 +17,12 @@ from tests.support.waiting import eventually
 
 SESSION = "ses_1"
 WORDS = "Grüße \U0001f600 und \u0001 mehr. " * 700
-"""Far more than fits into one notification, in characters of every length."""
+"""Far more than fits into one notification, with characters of one to four bytes."""
 
 
 @pytest.fixture
 def kind() -> str:
-    """These tests are about PostgreSQL."""
+    """The database of these tests."""
     return "postgresql"
 
 
@@ -41,7 +41,7 @@ class Apart:
 
 @pytest.fixture
 async def apart(database: Database, other_process: Database) -> AsyncIterator[Apart]:
-    """Both, connected."""
+    """An API and a worker, connected."""
     hub = LiveHub()
     async with receive_from_workers(hub, database), remote_subscribers(other_process) as subscribers:
         yield Apart(hub, subscribers, database)
@@ -127,7 +127,7 @@ async def test_connections_that_are_cut_are_made_again_and_what_was_missed_is_to
 
 
 def cut_live_connections(connection: Connection) -> int:
-    """End the connections over which notes are exchanged; how many there were."""
+    """End the connections that carry notifications; returns how many there were."""
     statement = text(
         "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
         "WHERE application_name = 'playhead live' AND datname = current_database()"

@@ -31,7 +31,7 @@ CREDENTIALS = {
     "BOOKING_KEY": "s3cret-of-the-booking-service",
     "HOOK_KEY": "whsec_dGhlIGtleSBvZiBhIHRlc3Qgd2ViaG9vayEh",
 }
-"""Secrets of the tools and webhooks of test agents; they must turn up nowhere else."""
+"""Secrets of the tools and webhooks of test agents; they must appear nowhere else."""
 
 
 def session_activities(

@@ -50,7 +50,7 @@ WANDERER = parse_definition(
         "limits": {"max_steps_per_turn": 4},
     }
 )
-"""Leads in a circle; a turn may take four model calls."""
+"""Moves in a circle; a turn may take four model calls."""
 
 ASKING = parse_definition(
     {
@@ -65,7 +65,7 @@ ASKING = parse_definition(
         },
     }
 )
-"""Wants to know two things, and never leaves its node."""
+"""Extracts two variables, and never leaves its node."""
 
 
 PARTING = parse_definition(
@@ -82,7 +82,7 @@ PARTING = parse_definition(
         },
     }
 )
-"""Wants to know one thing when it has said goodbye."""
+"""Extracts one variable after it has said goodbye."""
 
 
 def limited(

@@ -12,7 +12,7 @@ RETRIES = 2
 
 
 def library_agent(service: str) -> AgentDefinition:
-    """A town library: from the desk over the loans to the exit, with tools of the web service at an address."""
+    """A town library with the nodes desk, loans, exit and goodbye, and tools of the web service at an address."""
     return parse_definition(
         {
             "name": "library-desk",
@@ -93,7 +93,7 @@ class Called:
 
 
 def journal_of(service: HTTPServer) -> list[Called]:
-    """Every request that came in, oldest first: the independent witness for what was called, and how often."""
+    """Every request that came in, oldest first: an independent record of which tools were called, and how often."""
     return [
         Called(
             path=request.path,

@@ -1,4 +1,4 @@
-"""The Chromium of this system, a tab of it, and pages of one document on an origin of their own."""
+"""The Chromium of this system, a tab in it, and a server of one document with an origin of its own."""
 
 import asyncio
 import shutil
@@ -10,12 +10,12 @@ import pytest
 from playwright.async_api import Page, async_playwright
 
 CHROMIUMS: Final = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-"""The first that is there is taken. The shell is the same browser without windows, at half the processor time."""
+"""The first one found is used. The shell is the same browser without windows, at half the processor time."""
 ARGUMENTS: Final = ("--no-sandbox", "--disable-dev-shm-usage", "--force-color-profile=srgb", "--disable-gpu")
 
 
 def chromium() -> str | None:
-    """The Chromium of this system."""
+    """The path of this system's Chromium, if there is one."""
     return next(filter(None, map(shutil.which, CHROMIUMS)), None)
 
 
@@ -26,7 +26,7 @@ needs_chromium = pytest.mark.skipif(
 
 @asynccontextmanager
 async def new_tab() -> AsyncIterator[Page]:
-    """A tab of a browser of its own."""
+    """A tab in a new browser."""
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=chromium(), args=ARGUMENTS)
         yield await browser.new_page()

@@ -45,7 +45,7 @@ def operator(**transfer: object) -> AgentDefinition:
 
 
 def asking(text: str, *tools: str, message_id: str, **fields: object) -> SendMessage:
-    """A message of a client that carries out these tools, and takes over when one is called."""
+    """A message of a client that carries out these tools; the update also returns when the turn waits for one."""
     command = SendMessage(text=text, message_id=message_id, options=ReplyOptions(client_tools=tools), hands_over=True)
     return command.model_copy(update=fields)
 
@@ -63,7 +63,7 @@ async def returned(session: SessionHandle, *results: ClientResult, wait: bool = 
 
 
 async def waiting_calls(session: SessionHandle, count: int) -> tuple[WaitingClientCall, ...]:
-    """The calls that wait, once there are so many."""
+    """The waiting calls, once there are `count` of them."""
 
     async def waiting() -> tuple[WaitingClientCall, ...]:
         calls = (await session.status()).client_calls

@@ -1,4 +1,4 @@
-"""Sessions that are hard to read: closed or deleted workflows, and turns in no view."""
+"""Sessions that are hard to read: closed or deleted workflows, and turns that no view contains."""
 
 import pytest
 from temporalio.api.common.v1 import WorkflowExecution
@@ -33,7 +33,7 @@ async def is_known(client: Client, workflow_id: str) -> bool:
 
 
 async def forgotten(client: Client, workflow_id: str) -> None:
-    """Have Temporal forget a workflow that has ended, as it does by itself when its retention is over."""
+    """Wait until a workflow has ended and delete it, as Temporal does after the retention period."""
     await closed(client, workflow_id)
     request = DeleteWorkflowExecutionRequest(
         namespace=client.namespace, workflow_execution=WorkflowExecution(workflow_id=workflow_id)
@@ -47,7 +47,7 @@ async def forgotten(client: Client, workflow_id: str) -> None:
 
 
 def cut_views(monkeypatch: pytest.MonkeyPatch, turns: int) -> None:
-    """Have live views carry so few turns, of the visible branch and of others, and no branch but the newest."""
+    """Limit live views to the newest `turns` turns of each branch, and to the newest discarded branch."""
     live = SessionReader.live
 
     async def cut(self: SessionReader, session: StoredSession) -> TimelineView:

@@ -14,4 +14,4 @@ WORDS = st.lists(st.sampled_from(["Certainly.", "One moment."]), max_size=2).map
 TOKENS = st.integers(min_value=0, max_value=1_000)
 REVISIONS = st.sampled_from(["none", "right", "older", "newer"])
 RARELY = st.integers(min_value=0, max_value=11).map(lambda number: number == 7)
-"""Hypothesis likes the ends of a range better than its middle."""
+"""Rarely true: Hypothesis prefers the ends of a range to a value in its middle."""

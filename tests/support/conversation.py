@@ -80,7 +80,7 @@ def kinds(turn: Turn) -> list[str]:
 
 
 class Conversation:
-    """Applies commands to its timeline one second apart; turns are called t0, t1, t2 as they are asked for."""
+    """Applies commands to its timeline one second apart; turns are numbered t0, t1, t2 and so on."""
 
     def __init__(self, limits: Limits | None = None) -> None:
         self.limits = limits or Limits()
@@ -99,14 +99,14 @@ class Conversation:
         return self
 
     def forked_from(self, source: "Conversation") -> "Conversation":
-        """The same conversation, gone on from all that is seen of another one."""
+        """The same conversation, continued from the visible turns of another one."""
         past = list(source.timeline.visible_turns())[::-1]
         self.now, self._turns = source.now, source._turns
         self.timeline = fork(past, "ses_source", at=self.tick())
         return self
 
     def open(self) -> str:
-        """Have the agent begin to greet; the id of the turn."""
+        """Open the greeting; returns the id of its turn."""
         turn_id = self._new_turn()
         self.timeline = open_greeting(self.timeline, turn_id=turn_id, at=self.tick())
         return turn_id
@@ -120,7 +120,7 @@ class Conversation:
         on_busy: OnBusy | None = None,
         after: str | None = None,
     ) -> str:
-        """Send a message; the id of the turn that was offered for it."""
+        """Send a message; returns the turn id that was offered for it."""
         turn_id = self._new_turn()
         command = SendMessage(
             text=text,
@@ -133,14 +133,14 @@ class Conversation:
         return turn_id
 
     def answer(self, text: str = "Certainly.", *, turn_id: str | None = None, outcome: TurnOutcome = "answered") -> str:
-        """Answer a pending turn, by default the one that is seen; its id."""
+        """Answer a pending turn, by default the newest visible one; returns its id."""
         asked = turn_id or self.head.id
         progress = answered(asked, *([text] if text else []), outcome=outcome)
         self.timeline = complete(self.timeline, progress, self.limits, at=self.tick())
         return asked
 
     def exchange(self, text: str, reply: str = "Certainly.") -> str:
-        """A message and its reply; the id of their turn."""
+        """Send a message and answer it; returns the id of the turn."""
         turn_id = self.say(text)
         return self.answer(reply, turn_id=turn_id)
 
@@ -155,14 +155,14 @@ class Conversation:
     def edit(
         self, turn_id: str, text: str, *, message_id: str | None = None, expected_revision: int | None = None
     ) -> str:
-        """Say something else in a turn; the id of the turn that was offered for it."""
+        """Edit the message of a turn; returns the turn id that was offered for it."""
         offered = self._new_turn()
         command = EditMessage(turn_id=turn_id, text=text, message_id=message_id, expected_revision=expected_revision)
         self.timeline = edit(self.timeline, command, turn_id=offered, at=self.tick())
         return offered
 
     def regenerate(self, turn_id: str, *, message_id: str | None = None, expected_revision: int | None = None) -> str:
-        """Have a turn answered again; the id of the turn that was offered for it."""
+        """Regenerate the reply of a turn; returns the turn id that was offered for it."""
         offered = self._new_turn()
         command = Regenerate(turn_id=turn_id, message_id=message_id, expected_revision=expected_revision)
         self.timeline = regenerate(self.timeline, command, turn_id=offered, at=self.tick())
@@ -186,14 +186,14 @@ class Conversation:
 
     @property
     def head(self) -> Turn:
-        """The newest turn that is seen."""
+        """The newest visible turn."""
         head = self.timeline.head
         assert head is not None, "nothing is seen of this conversation yet"
         return head
 
     @property
     def visible(self) -> list[str]:
-        """The ids of the turns that are seen, oldest first."""
+        """The ids of the visible turns, oldest first."""
         return [turn.id for turn in self.timeline.visible_turns()][::-1]
 
     @property

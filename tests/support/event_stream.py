@@ -13,7 +13,7 @@ Json = dict[str, Any]  # Any: what another program wrote
 
 @dataclass(frozen=True)
 class Event:
-    """One event as it came."""
+    """One event as received."""
 
     type: str
     data: Json
@@ -21,7 +21,7 @@ class Event:
 
 
 class Stream:
-    """The events that lines of text are, one by one. `comments` are those that came so far."""
+    """The events of a stream, parsed from its lines. `comments` are the comments received so far."""
 
     def __init__(self, lines: AsyncIterator[str]) -> None:
         self._lines = lines

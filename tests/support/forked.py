@@ -33,7 +33,7 @@ IMPORTED = (
 )
 """Modules that the forked commands import when they run."""
 FREEZE = "tests.support.frozen"
-"""Imported last: the garbage collector of the forks passes over all that was imported."""
+"""Imported last, so that the garbage collector of the forks skips everything that was imported."""
 
 KILL_SECONDS = 120.0
 """Seconds until a process that is killed, or kills itself, is gone on a busy machine."""
@@ -74,9 +74,9 @@ class Forked:
 
 
 class ForkedProcess:
-    """One process of an installation, as a fork: killed without a word, and started again.
+    """One process of an installation, as a fork that can be killed with SIGKILL and started again.
 
-    It never outlives the process of the tests, however that ends.
+    It never outlives the test process, however that ends.
     """
 
     def __init__(self, name: str, function: Callable[[], None], environment: Mapping[str, str], folder: Path) -> None:
@@ -108,7 +108,7 @@ class ForkedProcess:
         return self._process is not None and self._process.has_ended
 
     async def ended(self, within: float) -> int:
-        """Its exit status, once it ends by itself: negative, the number of the signal, where one killed it.
+        """Its exit status, once it ends by itself: the negative number of the signal if one killed it.
 
         Raises subprocess.TimeoutExpired when it does not end in time.
         """
@@ -122,7 +122,7 @@ class ForkedProcess:
 
 
 def _with_its_parent(function: Callable[[], None]) -> None:
-    """Run a process for as long as that of the tests, however that ends."""
+    """Run a function, and exit when the test process ends, however that ends."""
     tests = multiprocessing.parent_process()
     assert tests is not None
 

@@ -1,4 +1,4 @@
-"""Takes all objects that exist when it is imported out of the sight of the garbage collector."""
+"""Excludes all objects that exist when it is imported from garbage collection."""
 
 import gc
 

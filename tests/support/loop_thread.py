@@ -1,4 +1,4 @@
-"""An event loop in a thread of its own, for what must answer while a test that is not async waits."""
+"""An event loop in a thread of its own, for servers that must answer while a synchronous test waits."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterator
@@ -21,7 +21,7 @@ class LoopThread:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
     def call(self, function: Callable[[], Result]) -> Result:
-        """The result of a function that touches things of the loop."""
+        """The result of a function that uses objects of the loop."""
 
         async def called() -> Result:
             return function()
@@ -37,7 +37,7 @@ class LoopThread:
 def loop_thread() -> Iterator[LoopThread]:
     """A running loop; it ends with the block, and what still runs in it is cancelled and closed.
 
-    What a loop leaves open is closed by the garbage collector, at some later moment, in the middle of another test.
+    Anything left open would be closed later by the garbage collector, in the middle of another test.
     """
     begun: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = Future()
 

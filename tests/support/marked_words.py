@@ -1,4 +1,4 @@
-"""A mark for words of conversations that must turn up in no log. The whole test run is searched for it."""
+"""A mark for words of conversations. It must appear in no log; the whole test run is searched for it."""
 
 from pathlib import Path
 

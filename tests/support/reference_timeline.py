@@ -1,7 +1,7 @@
 """The reference model of a timeline, with which the timeline in `domain` and live sessions are compared.
 
-It keeps the active branch as a list, how much of it is visible, and each discarded branch as a list. It knows nothing
-of parents, cursors, indexes or immutable values.
+It keeps the active branch as a list, how much of it is visible, and each discarded branch as a list. It has no
+parents, cursors, indexes or immutable values.
 """
 
 from dataclasses import dataclass, field
@@ -51,7 +51,7 @@ Command = TurnCommand | Rewind | CancelTurn | RestoreBranch | EndSession
 
 @dataclass
 class ReferenceTimeline:
-    """A session, as its specification says it is after any commands."""
+    """The state of a session after any commands, according to the specification."""
 
     max_turns: int = 500
     max_cost_usd: Decimal | None = None
@@ -127,7 +127,7 @@ class ReferenceTimeline:
     # --- what is rejected --------------------------------------------------------------------------
 
     def rejection_of(self, command: Command) -> RejectionCode | None:
-        """The code with which a new command must be rejected, or None. Ids of branches are not looked at."""
+        """The code with which a new command must be rejected, or None. Ids of branches are not checked."""
         if self.reason is not None:
             return None if isinstance(command, EndSession) else "session_ended"
         if command.expected_revision not in (None, self.revision):
@@ -192,12 +192,12 @@ class ReferenceTimeline:
             self.queue.append(QueuedMessage(turn_id, command.text))
 
     def edit(self, command: EditMessage, turn_id: str) -> None:
-        """Open a turn with another text in the place of one of the active branch."""
+        """Replace a turn of the active branch by one with another text."""
         self._accept(command, turn_id)
         self._replace(command.turn_id, turn_id, command.text)
 
     def regenerate(self, command: Regenerate, turn_id: str) -> None:
-        """Open a turn with the same text in the place of one of the active branch."""
+        """Replace a turn of the active branch by one with the same text."""
         self._accept(command, turn_id)
         self._replace(command.turn_id, turn_id, self.turns[command.turn_id].text)
 
@@ -217,7 +217,7 @@ class ReferenceTimeline:
             self._stop(self.visible[-1])
 
     def restore(self, place: int) -> None:
-        """Make a discarded branch the active one. What it shares with other branches is no longer theirs."""
+        """Make a discarded branch the active one. Turns that it shares with other branches are no longer theirs."""
         self.revision += 1
         self._switch(place)
         self._drop_queue()
@@ -264,7 +264,7 @@ class ReferenceTimeline:
             self.unrecorded_turns.append(turn_id)
 
     def note_event(self) -> None:
-        """An event is added to the newest visible turn, or to the newest of all."""
+        """Note that an event was added to the newest visible turn, or to the newest of all."""
         if self.turns:
             self.touch(self.head or list(self.turns)[-1])
 

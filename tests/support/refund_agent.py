@@ -32,12 +32,12 @@ def refunding(service: HTTPServer, *, timeout_seconds: int = 600) -> AgentDefini
 
 
 async def waiting_approval(session: SessionHandle) -> WaitingApproval:
-    """The call that waits, once it does."""
+    """The call that waits, once there is one."""
     return (await waiting_approvals(session, 1))[0]
 
 
 async def waiting_approvals(session: SessionHandle, count: int) -> tuple[WaitingApproval, ...]:
-    """The calls that wait, once there are so many."""
+    """The waiting calls, once there are at least `count`."""
 
     async def waiting() -> tuple[WaitingApproval, ...]:
         approvals = (await session.status()).approvals
@@ -47,10 +47,10 @@ async def waiting_approvals(session: SessionHandle, count: int) -> tuple[Waiting
 
 
 async def approve(session: SessionHandle, call_id: str) -> SessionHead:
-    """Let a call be made."""
+    """Approve a call."""
     return await session.handle.execute_update(SessionWorkflow.approve, DecideApproval(call_id=call_id))
 
 
 async def deny(session: SessionHandle, call_id: str, reason: str) -> SessionHead:
-    """Refuse a call."""
+    """Deny a call."""
     return await session.handle.execute_update(SessionWorkflow.deny, DecideApproval(call_id=call_id, reason=reason))

@@ -88,7 +88,7 @@ class SessionStack:
     def on(
         cls, client: Client, database: Database, task_queue: str, *, threshold: int = PAYLOAD_OFFLOAD_THRESHOLD
     ) -> "SessionStack":
-        """A stack that keeps payloads from `threshold` bytes on in the store, as a worker and an API do."""
+        """A stack that keeps payloads of `threshold` bytes or more in the store, as a worker and an API do."""
         return cls(with_large_payloads(client, database, threshold=threshold), database, task_queue)
 
     async def prepare(
@@ -101,7 +101,7 @@ class SessionStack:
         webhook: WebhookTarget | None = None,
         price_per_second: Decimal | None = None,
     ) -> "SessionHandle":
-        """A session as the API has it before its workflow is started."""
+        """A session as the API creates it, before its workflow is started."""
         agent = await AgentStore(self.database).add_version(self.organization_id, definition, ())
         start = StartSession(
             session_id=f"ses_{uuid4().hex[:12]}",
@@ -231,7 +231,7 @@ class SessionHandle:
         return await self.handle.query(SessionWorkflow.status)
 
     async def timeline(self) -> TimelineView:
-        """The session as people see it."""
+        """The view of the session that the API reads."""
         return await self.handle.query(SessionWorkflow.timeline)
 
     async def texts(self) -> list[tuple[str | None, str | None]]:
@@ -263,7 +263,7 @@ class SessionHandle:
         return [each for (each,) in inputs]
 
     async def travelled(self) -> list[SettleTurnsInput]:
-        """What the model calls of the newest run took along to settle, oldest first."""
+        """The settlements that travelled with model calls of the newest run, oldest first."""
         converter = self.stack.client.data_converter
         steps = [
             await converter.decode(list(scheduled.input.payloads), [GenerateStepInput])
@@ -287,9 +287,9 @@ class SessionHandle:
         return entries
 
     async def until_settled(self) -> None:
-        """Wait until nothing is left to answer, to settle or to decide.
+        """Wait until no reply, settlement, activity or workflow task is pending.
 
-        A worker may be stopped then. A task that is on its way to a worker when it stops is lost, and the server waits
+        Then a worker can be stopped. A task that is on its way to a worker when it stops is lost, and the server waits
         ten seconds for a workflow task, half a minute for a settlement, before it hands it to another worker.
         """
 
@@ -303,7 +303,7 @@ class SessionHandle:
         await eventually(is_settled)
 
     async def stored_turns(self, leaf_turn_id: str | None = None) -> list[Turn]:
-        """The branch down to a leaf (by default the visible one) as the store has it, oldest first."""
+        """The stored branch down to a leaf (by default the visible one), oldest turn first."""
         leaf = leaf_turn_id or (await self.status()).head_turn_id
         assert leaf is not None
         return await SessionStore(self.stack.database).turns(self.id, leaf_turn_id=leaf, limit=200)
@@ -344,12 +344,12 @@ def session_worker(
     *,
     workflow: type[SessionWorkflow] = SessionWorkflow,
 ) -> Worker:
-    """A worker of the test's own, with the activities or the workflow that the test names; it polls as Playhead's."""
+    """A worker with the activities or the workflow that the test names; it polls as Playhead's worker does."""
     return Worker(
         stack.client,
         task_queue=stack.task_queue,
         workflows=[workflow, DeliverWebhookWorkflow],
-        # Workflows call local activities: a worker for workflows alone has activities, and polls for none.
+        # Workflows call local activities: a worker for workflows only still has activities, but polls for none.
         activities=activities or session_activities(stack.database),
         no_remote_activities=activities is not None and not activities,
         max_concurrent_workflow_task_polls=WORKFLOW_TASK_POLLS,
@@ -359,10 +359,10 @@ def session_worker(
 
 
 async def replay_all(client: Client, database: Database, task_queues: str) -> None:
-    """Replay every session on the task queues that begin so: its code must have been deterministic.
+    """Replay every session on the task queues with this prefix: its code must have been deterministic.
 
     Runs that began with a reset are left out: the SDK's replayer gives a run the id of the one it was reset from, so
-    that a session cannot know that it was reset. Workers without a cache replay those, in the tests of resets.
+    that workflow code cannot detect the reset. Workers without a cache replay those, in the tests of resets.
     """
     plugins = [PlayheadPlugin(), LargePayloads(database)]
     sessions = client.list_workflows(f"WorkflowType = 'Session' AND TaskQueue STARTS_WITH '{task_queues}'")
@@ -382,7 +382,7 @@ async def replay_all(client: Client, database: Database, task_queues: str) -> No
 
 
 def _outline(history: WorkflowHistory) -> str:
-    """The events of a run, a line each: a failure is understood by what happened before it."""
+    """The events of a run, one per line: they show what happened before a failure."""
     return "\n".join(
         f"{each.event_id} {EventType.Name(each.event_type)} {_update_id(each)}".rstrip() for each in history.events
     )

@@ -11,9 +11,9 @@ from workflows.session.workflow import SessionWorkflow
 
 
 def shorten_runs(monkeypatch: pytest.MonkeyPatch, task_queue: str, **limits: int) -> None:
-    """Give the constants of the workflow's module other values, for the sessions on this queue.
+    """Change constants of the workflow's module for the sessions on this queue.
 
-    Those on other queues go on in the same process, and are replayed with the values that they were held with.
+    Sessions on other queues continue in the same process, and are replayed with the values that they ran with.
     """
     for method in (SessionWorkflow._is_long, SessionWorkflow._has_many_events):
         if limits.keys() & set(method.__code__.co_names):

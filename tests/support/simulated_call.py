@@ -63,7 +63,7 @@ def example_agent(name: str) -> AgentDefinition:
 
 @dataclass
 class SimulatedCall:
-    """One conversation of a scenario, with the demo model at both ends."""
+    """One conversation of a scenario, with the demo model as the agent and as the simulated user."""
 
     agent: AgentDefinition
     scenario: Scenario
@@ -76,7 +76,7 @@ class SimulatedCall:
     caller_heard: list[str] = field(default_factory=list)
 
     async def conversation(self) -> Conversation:
-        """Hold it to its end."""
+        """Run it to its end."""
         config = self.scenario.simulator(model=self.model, seed=self.seed)
         timeline = open_greeting(new_timeline(at=self.now), turn_id=self._turn_id(), at=self.now)
         timeline = await self._answered(start_simulation(timeline, config, at=self.now))
@@ -102,27 +102,27 @@ class SimulatedCall:
             return await self._answered(
                 send_caller_message(timeline, *opening, turn_id=self._turn_id(), at=self._tick())
             )
-        _, heard = utterances_since_last_call(timeline)
+        _, utterances = utterances_since_last_call(timeline)
         may_hang_up = simulation.lines >= simulation.config.min_turns
-        bought = await self.providers.call(
+        answer = await self.providers.call(
             ModelCall(
                 model=self.model,
                 instructions=caller_instructions(simulation.config, may_hang_up=may_hang_up),
                 history=tuple(self.caller_heard),
-                messages=tuple(UserSaid(text=each.text) for each in heard if each.by == "agent"),
+                messages=tuple(UserSaid(text=each.text) for each in utterances if each.by == "agent"),
                 tools=caller_tools(may_hang_up=may_hang_up),
                 timeout=5.0,
                 seed=self.seed,
                 keep_tool_calls=False,
             )
         )
-        self.caller_heard.append(bought.messages)
-        if not bought.reply.text:
+        self.caller_heard.append(answer.messages)
+        if not answer.reply.text:
             return stop_caller(timeline, "caller_hung_up", at=self._tick())
         message_id = message_id_of_call(next_call_id(timeline, "ses_1"))
-        line = bought.reply.text
+        text = answer.reply.text
         return await self._answered(
-            send_caller_message(timeline, line, message_id, turn_id=self._turn_id(), at=self._tick())
+            send_caller_message(timeline, text, message_id, turn_id=self._turn_id(), at=self._tick())
         )
 
     async def _answered(self, timeline: Timeline) -> Timeline:
@@ -184,7 +184,7 @@ class SimulatedCall:
 
 
 def told(turn: Turn) -> str:
-    """A turn on two lines, for messages of tests."""
+    """A turn in two lines, for assertion messages."""
     said = turn.user_message.text if turn.user_message else ""
     answered = turn.assistant_message.text if turn.assistant_message else ""
     return f"- {said}\n  {answered}"

@@ -67,11 +67,11 @@ async def save_step(
     anchor: str | None = None,
     session_id: str = SESSION,
     messages: str = "[]",
-    bought: ModelReply | None = None,
+    model_reply: ModelReply | None = None,
     after: str | None = None,
     digest: str | None = None,
 ) -> SavedStep:
-    """Save a step under the digest `<turn>/<step>`; it comes after the turn's step before, or the anchor's first."""
+    """Save a step under the digest `<turn>/<step>`; it follows the turn's previous step, or the anchor's first."""
     before = f"{turn_id}/{step - 1}" if step else f"{anchor}/0" if anchor else ""
     return await steps.save(
         session_id=session_id,
@@ -83,7 +83,7 @@ async def save_step(
         node_id="greet",
         model=MODEL,
         messages=messages,
-        reply=bought or reply(),
+        reply=model_reply or reply(),
         created_at=START,
     )
 
@@ -128,7 +128,7 @@ def head(
     run_id: str = "run_1",
     minute: int | None = None,
 ) -> SessionHead:
-    """The head of a session that changed a minute with every version, unless `minute` says otherwise."""
+    """The head at a version, last changed `version` minutes after the start, or `minute` minutes if given."""
     return SessionHead(
         run_id=run_id,
         version=version,
@@ -175,7 +175,7 @@ def settling(
 
 
 def ledger_row(number: int, at: datetime, amounts: dict[str, str], **changes: object) -> dict[str, object]:
-    """A ledger row of a turn that made one request at each model but "duration"."""
+    """A ledger row of a turn that made one request to each model in `amounts`; "duration" is no model."""
     used = {
         "prompt_tokens": 10,
         "completion_tokens": 5,

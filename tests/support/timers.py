@@ -1,4 +1,4 @@
-"""Timers of the running event loop that do not go off while a test has them stand still."""
+"""Long timers of the running event loop that do not fire while a test holds them back."""
 
 import asyncio
 from collections.abc import Callable, Iterator
@@ -10,7 +10,7 @@ from unittest.mock import patch
 
 @contextmanager
 def timers_stand_still(at_least: float) -> Iterator[None]:
-    """Whoever begins to wait for so many seconds, in the block, waits until its end; shorter waits are as ever."""
+    """Timers of `at_least` seconds set in the block do not fire before its end; shorter ones are unaffected."""
     loop = asyncio.get_running_loop()
     call_at = loop.call_at
     late: list[Callable[[], None]] = []

@@ -7,14 +7,14 @@ from typing import TypeVar
 Seen = TypeVar("Seen")
 
 PATIENCE = 20.0
-"""Seconds after which what should have happened counts as never happening."""
+"""Seconds after which a condition that does not hold yet is a failure."""
 PAUSE = 0.02
 
 
 async def eventually(look: Callable[[], Awaitable[Seen]], *, within: float = PATIENCE) -> Seen:
-    """Repeat a look until it returns something true, and return that.
+    """Call `look` until it returns something true, and return that.
 
-    Raises AssertionError with what was seen last after `within` seconds.
+    Raises AssertionError with the last result after `within` seconds.
     """
     deadline = asyncio.get_running_loop().time() + within
     while not (seen := await look()):

@@ -75,7 +75,7 @@ def stack_without_worker(client: Client, database: Database) -> SessionStack:
 
 @pytest.fixture
 def scripted(provider: ModelProvider) -> Callable[..., ScriptedModel]:
-    """Makes models of the test's own, with the replies given."""
+    """Creates a scripted model with the given replies."""
 
     def make(*replies: Reply, name: str | None = None) -> ScriptedModel:
         model = provider.model(name or f"model-{uuid4().hex[:8]}")

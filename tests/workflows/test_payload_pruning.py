@@ -33,12 +33,12 @@ async def stack(client: Client, tmp_path: Path) -> AsyncIterator[SessionStack]:
 
 
 def later() -> datetime:
-    """A moment at which what is stored now counts as settled."""
+    """A time at which payloads that are stored now are old enough to be pruned."""
     return datetime.now(UTC) + timedelta(hours=2)
 
 
 async def age(stack: SessionStack, session: SessionHandle, key: str) -> None:
-    """Let a blob be of yesterday."""
+    """Set the time of a blob to yesterday."""
     of_key = (blobs_table.c.workflow_id == session.workflow_id) & (blobs_table.c.key == key)
     statement = update(blobs_table).where(of_key).values(stored_at=datetime.now(UTC) - YESTERDAY)
     await stack.database.write(lambda connection: connection.execute(statement).close())
@@ -86,7 +86,7 @@ async def test_the_history_of_a_session_that_was_reset_begins_with_what_it_was_r
 ) -> None:
     async with session_worker(stack):
         session = await stack.open(model=scripted().string)
-        # Taken away in the middle of an activity, now and then it leaves a worker of the SDK that cannot be stopped.
+        # A reset in the middle of an activity sometimes leaves an SDK worker that cannot be stopped.
         await session.until_settled()
         first, *events = await session.events()
         completed = next(event for event in events if event.HasField("workflow_task_completed_event_attributes"))

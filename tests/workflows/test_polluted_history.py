@@ -38,13 +38,13 @@ class Notes:
 
     @workflow.update
     async def write(self, note: str) -> list[str]:
-        """All notes, with this one."""
+        """Add a note, and return all notes."""
         self._notes.append(note)
         return self._notes
 
     @workflow.signal
     async def look(self) -> None:
-        """A reason for a workflow task."""
+        """Cause a workflow task."""
 
 
 async def test_a_history_that_a_worker_polluted_is_brought_back_by_a_reset(tmp_path: Path) -> None:
@@ -115,7 +115,7 @@ async def connected(port: int) -> Client:
 
 
 async def written(notes: WorkflowHandle[Notes, None], note: str) -> list[str]:
-    """All notes after a new one, which is sent until the server is there."""
+    """Send a note until the server is there, and return all notes."""
     async with asyncio.timeout(SECONDS):
         while True:
             try:

@@ -125,7 +125,7 @@ async def test_a_session_that_temporal_lost_is_closed_and_what_was_paid_for_is_b
 
 
 async def test_a_session_that_ends_by_itself_keeps_its_own_reason(stack: SessionStack) -> None:
-    """A store that was restored to before the end believes the session open."""
+    """In a store that was restored from before the end, the session is still open."""
     session = await stack.open()
     await session.say("A table, please")
     await session.until_settled()
@@ -144,7 +144,7 @@ async def test_a_session_that_ends_by_itself_keeps_its_own_reason(stack: Session
 
 
 async def set_back(session: SessionHandle, to: StoredSession, *lost_turn_ids: str) -> None:
-    """Have the store believe what it believed earlier, without some turns and all that belongs to them."""
+    """Set the record of a session back in the store, and delete some turns with all that belongs to them."""
     assert to.head is not None
 
     def work(connection: Connection) -> None:
@@ -163,7 +163,7 @@ async def set_back(session: SessionHandle, to: StoredSession, *lost_turn_ids: st
 
 
 async def lose(*lost: SessionHandle) -> None:
-    """Have the store forget sessions altogether."""
+    """Delete sessions from the store."""
     ids = [session.id for session in lost]
 
     def work(connection: Connection) -> None:

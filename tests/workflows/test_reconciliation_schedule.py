@@ -1,4 +1,4 @@
-"""The reconciler's schedule, as workers keep it, and what they say of databases that do not belong together."""
+"""The reconciler's schedule, as workers keep it, and their warnings about databases that do not belong together."""
 
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -11,7 +11,12 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from activities.reconciler import Pairing
 from contracts.reconciliation import ReconciliationResult, reconciliation_schedule_id
-from playhead.services.reconciliation import STRANGE_STORE, STRANGE_TEMPORAL, report_pairing, strangeness
+from playhead.services.reconciliation import (
+    STORE_OF_ANOTHER_TEMPORAL,
+    TEMPORAL_OF_ANOTHER_STORE,
+    pairing_warnings,
+    report_pairing,
+)
 from playhead.temporal.reconciliation_schedule import keep_schedule
 from store.reconciliation import ReconciliationStore
 from tests.support.session_stack import SessionStack, store_in
@@ -27,7 +32,7 @@ def stack(stack_alone: SessionStack) -> SessionStack:
 
 @pytest.fixture
 async def schedule(stack: SessionStack) -> AsyncIterator[ScheduleHandle]:
-    """The schedule of the stack's task queue, new and gone afterwards."""
+    """The schedule of the stack's task queue; removed after the test."""
     yield stack.client.get_schedule_handle(reconciliation_schedule_id(stack.task_queue))
     await keep_schedule(stack.client, stack.task_queue, 0.0)
 
@@ -62,7 +67,7 @@ async def test_workers_keep_one_schedule_that_runs_at_their_start(
     assert interval.every == timedelta(hours=2)
     store = ReconciliationStore(stack.database)
     assert await store.generation(name) == 2
-    await store.finish(name, 1, ())  # the store is restored from a backup of after the first run
+    await store.finish(name, 1, ())  # the store is restored from a backup taken after the first run
     await schedule.trigger()
     *_, third = await results(stack.client, name, 3)
     assert (third.generation, third.is_thorough) == (3, True)
@@ -92,12 +97,12 @@ async def test_a_worker_says_at_its_start_that_its_databases_do_not_belong_toget
     async with store_in(tmp_path) as empty:
         with capture_logs() as logs:
             await report_pairing(stack.client, empty, stack.task_queue)
-    assert [line["event"] for line in logs] == [STRANGE_TEMPORAL]
+    assert [line["event"] for line in logs] == [TEMPORAL_OF_ANOTHER_STORE]
     with capture_logs() as logs:
         await report_pairing(stack.client, stack.database, "a queue without sessions")
-    assert [line["event"] for line in logs] == [STRANGE_STORE]
+    assert [line["event"] for line in logs] == [STORE_OF_ANOTHER_TEMPORAL]
 
 
 def test_databases_that_belong_together_are_not_worth_a_word() -> None:
-    assert strangeness(Pairing(known=3, unknown=0), open_sessions=2) == []
-    assert strangeness(Pairing(known=0, unknown=0), open_sessions=0) == []
+    assert pairing_warnings(Pairing(known=3, unknown=0), open_sessions=2) == []
+    assert pairing_warnings(Pairing(known=0, unknown=0), open_sessions=0) == []

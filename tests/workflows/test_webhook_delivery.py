@@ -66,7 +66,7 @@ class Received:
 
 
 class Receiver:
-    """A receiver of reports, and what it answers one after the other; after that 204."""
+    """A receiver of reports that answers with these statuses one after the other, and then with 204."""
 
     def __init__(self, server: HTTPServer, *statuses: int) -> None:
         self.url = server.url_for("/hook")
@@ -96,7 +96,7 @@ class Receiver:
 
 @pytest_asyncio.fixture(scope="module")
 async def stack(client: Client, database: Database) -> AsyncIterator[SessionStack]:
-    """A worker, put together as `playhead worker` does, whose webhooks may reach this machine."""
+    """A worker as `playhead worker` builds it, whose webhooks may reach this machine."""
     stack = SessionStack.on(client, database, "sessions-webhooks")
     async with worker_of(stack):
         yield stack
@@ -178,8 +178,8 @@ async def test_everything_is_settled_when_the_end_is_reported(
     (report,) = receiver.journal
     assert len(await stack.ledger(session)) == 2
     usage = [entry.usage.total_tokens for entry in await stack.ledger(session)]
-    (told,) = report.data["usage"]["llm"].values()
-    assert told["total_tokens"] == sum(usage)
+    (reported,) = report.data["usage"]["llm"].values()
+    assert reported["total_tokens"] == sum(usage)
 
 
 async def test_a_session_closes_while_its_receiver_is_away(stack: SessionStack, httpserver: HTTPServer) -> None:
@@ -196,7 +196,7 @@ async def test_a_session_closes_while_its_receiver_is_away(stack: SessionStack, 
 async def test_a_report_is_sent_again_as_the_same_one_until_it_is_taken(
     stack: SessionStack, httpserver: HTTPServer
 ) -> None:
-    """Also after statuses that look final: Standard Webhooks has everything retried but 410."""
+    """Also after statuses that look final: Standard Webhooks retries everything but 410."""
     statuses = (500, 404, 401, 301, 409)
     receiver = Receiver(httpserver, *statuses)
     session = await stack.open(webhook=receiver.target())
@@ -313,7 +313,7 @@ async def test_time_that_is_over_in_the_middle_of_an_attempt_hides_no_failure(
 async def test_a_delivery_that_is_woken_after_its_time_was_over_ends(
     stack_without_worker: SessionStack, httpserver: HTTPServer
 ) -> None:
-    """No attempt has a time of less than nothing: Temporal would refuse it, and the delivery would never end."""
+    """No attempt gets a negative timeout: Temporal would reject it, and the delivery would never end."""
     stack, receiver = stack_without_worker, Receiver(httpserver, 503)
     patience = DeliveryRetryPolicy(first_pause=6.0, longest_pause=6.0, give_up_after=6.5)
     async with worker_of(stack):

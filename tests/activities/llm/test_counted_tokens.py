@@ -1,4 +1,4 @@
-"""The tokens of a request, as a provider counts them: the client of OpenAI's responses asks over real HTTP."""
+"""The tokens of a request, as a provider counts them: the client of OpenAI's Responses API, over real HTTP."""
 
 import json
 import logging
@@ -20,7 +20,7 @@ COUNTED = 1_234
 
 @pytest.fixture
 def counting(httpserver: HTTPServer, monkeypatch: pytest.MonkeyPatch) -> HTTPServer:
-    """A server in the place of OpenAI's."""
+    """A server in place of OpenAI's."""
     monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
     monkeypatch.setenv("OPENAI_BASE_URL", httpserver.url_for("/v1"))
     return httpserver
@@ -55,7 +55,7 @@ async def test_the_provider_counts_all_that_would_be_sent(counting: HTTPServer) 
 async def test_a_provider_that_cannot_count_leaves_it_to_the_estimate(
     counting: HTTPServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The chat protocol has no way to ask, so nobody is asked and nothing is logged."""
+    """The chat protocol cannot count tokens, so no request is made and nothing is logged."""
     with caplog.at_level(logging.WARNING):
         assert await ModelProviders(prices={}).count_tokens(request_to("openai-chat:gpt-5")) is None
     assert (counting.log, caplog.text) == ([], "")

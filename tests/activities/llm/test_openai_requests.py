@@ -1,4 +1,4 @@
-"""Conversations in requests of the OpenAI client: the same on the wire, without a look at each message."""
+"""Conversations in requests of the OpenAI client: the same on the wire, without a type check of each message."""
 
 import json
 from collections.abc import Callable
@@ -21,7 +21,7 @@ PATHS = {"openai-chat:gpt-5": "/v1/chat/completions", "openai-responses:gpt-5": 
 
 @pytest.fixture
 def server(httpserver: HTTPServer, monkeypatch: pytest.MonkeyPatch) -> HTTPServer:
-    """A server in the place of OpenAI's."""
+    """A server in place of OpenAI's."""
     monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
     monkeypatch.setenv("OPENAI_BASE_URL", httpserver.url_for("/v1"))
     return httpserver
@@ -47,7 +47,7 @@ def long_request(model: str) -> ModelCall:
 
 
 async def sent_by(server: HTTPServer, model: str) -> dict[str, Any]:
-    """The body of a request, which the server refuses."""
+    """The body of a request, which the server answers with an error."""
     server.clear()
     server.expect_request(PATHS[model]).respond_with_json({"error": {"message": "no"}}, status=400)
     with pytest.raises(ProviderFailed):
@@ -64,7 +64,7 @@ async def test_the_same_is_sent_as_by_the_client_itself(
     sent = await sent_by(server, model)
 
     def leave_as_it_is(_: AsyncOpenAI) -> None:
-        """Nothing is changed."""
+        """Change nothing."""
 
     monkeypatch.setattr("activities.llm.providers.send_conversations_as_they_are", leave_as_it_is)
     assert sent == await sent_by(server, model)
@@ -73,7 +73,7 @@ async def test_the_same_is_sent_as_by_the_client_itself(
 
 @pytest.mark.parametrize("model", PATHS)
 async def test_the_client_looks_at_no_message(server: HTTPServer, monkeypatch: pytest.MonkeyPatch, model: str) -> None:
-    """It compares each with every type that a message may have: most of a second for a thousand turns."""
+    """Comparing each message with every type that it may have takes most of a second for a thousand turns."""
     looked_at: list[str] = []
     for module in ("chat.completions.completions", "responses.responses"):
         name = f"openai.resources.{module}.async_maybe_transform"
@@ -84,7 +84,7 @@ async def test_the_client_looks_at_no_message(server: HTTPServer, monkeypatch: p
 
 
 def noting(looked_at: list[str], transform: Callable[..., Any]) -> Callable[..., Any]:
-    """The client's function, which notes what it is given."""
+    """The client's function, recording its arguments."""
 
     async def noted(data: object, expected_type: object) -> Any:
         looked_at.append(repr(data))

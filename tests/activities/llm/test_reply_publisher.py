@@ -58,17 +58,17 @@ class Listeners:
         return bool(self.told)
 
     async def know_the_log(self) -> bool:
-        """True if they were told that the log has the start of the turn."""
+        """True if a delta marked the start of the turn as logged."""
         return any(spoken.is_logged for spoken in self.told)
 
     def come(self) -> None:
-        """Somebody begins to watch."""
+        """Begin to watch."""
         self.watching = True
         self._greet()
 
 
 class Log:
-    """Records starts of turns when it is allowed to, and counts who asked."""
+    """Records starts of turns when it is allowed to, and keeps the `in_order` of each request."""
 
     def __init__(self, *answers: Recorded) -> None:
         self._answers = list(answers)

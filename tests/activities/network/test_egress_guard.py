@@ -17,7 +17,7 @@ from activities.network.egress_guard import EgressDenied, EgressGuard
 
 
 class Names:
-    """A resolver with answers of its own, each given once; it counts the questions."""
+    """A resolver with scripted answers, each returned once; it counts its calls."""
 
     def __init__(self, *answers: Sequence[str]) -> None:
         self.answers = list(answers)
@@ -175,7 +175,7 @@ async def test_certificate_is_checked_against_the_name_and_not_the_address(
 
 
 def certificate_for(host: str, folder: Path) -> Path:
-    """A certificate that is its own authority, with its key, in one file."""
+    """A self-signed certificate and its key, in one file."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
     now = datetime.now(UTC)

@@ -27,9 +27,9 @@ SECRETS = st.text(CHARACTERS, min_size=8, max_size=24).filter(lambda text: text 
 SENT_SECRETS = st.builds(
     "{}xQ7z{}".format, st.text(CHARACTERS, min_size=2, max_size=10), st.text(CHARACTERS, min_size=2, max_size=10)
 ).filter(lambda text: text == text.strip())
-"""Credentials that are part of no word of a protocol, by the four letters within; what is around them is any text.
-Log lines of the HTTP library name headers, and Hypothesis came upon `Content-` as the credential: a line that has
-everybody's word in it betrays nothing, though the credential is the same word."""
+"""Credentials that are in no word of a protocol, thanks to four letters inside; the text around those is arbitrary.
+Log lines of the HTTP library name headers, and Hypothesis found `Content-` as the credential: a line with such a
+common word reveals nothing, although the credential is the same word."""
 TEXTS = st.text(st.sampled_from('ab"\\/%+ é[]redacted'), max_size=30)
 
 

@@ -47,7 +47,7 @@ class McpService:
         return [each for each in self.journal if each.method == method]
 
     def takes(self, app: Any) -> Any:
-        """The application, behind the journal and the faults."""
+        """Wrap the application with the journal and the faults."""
 
         async def answer(scope: Scope, receive: Receive, send: Send) -> None:
             if scope["type"] != "http":
@@ -68,7 +68,7 @@ class McpService:
 
 
 def crm(service: McpService) -> MCPServer:
-    """A few tools, each for one thing that can happen."""
+    """A server with one tool for each case."""
     server = MCPServer("crm")
 
     @server.tool(description="Finds a customer by name.")
@@ -129,7 +129,7 @@ async def mcp_service() -> AsyncIterator[McpService]:
 class _Server(uvicorn.Server):
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Leaves the signals of the test run alone."""
+        """Leave the signal handlers of the test run alone."""
         yield
 
 
@@ -143,7 +143,7 @@ async def _body(receive: Receive) -> bytes:
 
 
 def _again(body: bytes, receive: Receive) -> Receive:
-    """The request with its body unread."""
+    """A `receive` that returns the body, which was read already, again."""
     given = False
 
     async def replay() -> Any:

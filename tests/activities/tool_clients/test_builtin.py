@@ -1,4 +1,4 @@
-"""Built-in tools: offers, results for the model, and what a call leaves in the session."""
+"""Built-in tools: offers, results for the model, and the effects of a call on the session."""
 
 from datetime import UTC, datetime
 from typing import Any

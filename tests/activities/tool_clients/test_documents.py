@@ -21,7 +21,7 @@ TOOL = DocumentsTool.model_validate(
 
 
 class Searched:
-    """A store that finds one passage, and keeps what it was asked."""
+    """A store that finds these passages, and records its queries."""
 
     def __init__(self, *passages: Passage, is_down: bool = False) -> None:
         self.passages = passages

@@ -27,7 +27,7 @@ async def dispatcher() -> AsyncIterator[ToolDispatcher]:
 
 
 def answering(service: HTTPServer, body: str | bytes = "{}", **answer: Any) -> str:
-    """A service that gives one answer to everything; its address."""
+    """Make the service answer every request like this; returns its address."""
     answer.setdefault("content_type", "application/json")
     service.expect_request("/", method="GET").respond_with_data(body, **answer)
     service.expect_request("/", method="POST").respond_with_data(body, **answer)
@@ -40,7 +40,7 @@ def sent(service: HTTPServer) -> Request:
     return entry[0]
 
 
-# --- what is sent -------------------------------------------------------------------------------
+# --- requests -----------------------------------------------------------------------------------
 
 
 async def test_arguments_are_sent_as_json_with_the_idempotency_key(
@@ -179,7 +179,7 @@ async def test_cookies_of_one_call_do_not_reach_another(service: HTTPServer, dis
     assert [request.cookies.get("session") for request, _ in service.log] == [None, None]
 
 
-# --- what is read -------------------------------------------------------------------------------
+# --- responses ----------------------------------------------------------------------------------
 
 
 async def test_parts_of_the_answer_join_the_context(service: HTTPServer, dispatcher: ToolDispatcher) -> None:
@@ -211,7 +211,7 @@ async def test_unusual_encodings_are_read_as_far_as_they_can_be(
 async def test_answer_without_words_says_that_it_is_done(service: HTTPServer, dispatcher: ToolDispatcher) -> None:
     service.expect_request("/").respond_with_data("", status=204)
     result = await dispatcher.run(call_of(http_tool(service.url_for("/"), assign={"x": "a"})))
-    assert result.content == "Done: the service answered 204 without any words."
+    assert result.content == "Done: the service answered 204 without content."
     assert result.assigned == {"x": None}
 
 
@@ -280,7 +280,7 @@ async def test_characters_that_cannot_be_stored_are_replaced(service: HTTPServer
     assert "\x00" not in result.content
 
 
-# --- what goes wrong ----------------------------------------------------------------------------
+# --- errors -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

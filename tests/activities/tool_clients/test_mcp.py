@@ -44,7 +44,7 @@ async def names(dispatcher: ToolDispatcher, tool: McpTool) -> list[str]:
     return [offer.name for offer in await dispatcher.list_tools("org", {"crm": tool}, ["crm"], {})]
 
 
-# --- what is offered ----------------------------------------------------------------------------
+# --- offered tools ------------------------------------------------------------------------------
 
 
 async def test_tools_of_a_server_are_offered_under_its_name(server: McpService, dispatcher: ToolDispatcher) -> None:
@@ -127,7 +127,7 @@ async def test_organizations_ask_a_server_under_credentials_of_their_own(server:
     await dispatcher.close()
 
 
-# --- what is called -----------------------------------------------------------------------------
+# --- calls --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("legacy", [False, True])
@@ -192,7 +192,7 @@ async def test_credentials_and_variables_reach_the_server_and_no_log(
     assert "t0p-s3cret" not in written
 
 
-# --- what goes wrong ----------------------------------------------------------------------------
+# --- errors -------------------------------------------------------------------------------------
 
 
 async def test_tool_that_fails_says_so_to_the_model(server: McpService, dispatcher: ToolDispatcher) -> None:

@@ -46,7 +46,7 @@ async def test_arguments_are_checked_before_a_mock_answers() -> None:
 
 
 @pytest.mark.parametrize(
-    ("result", "content"), [(None, "Done: the service answered without any words."), ("Free.", "Free."), (3, "3")]
+    ("result", "content"), [(None, "Done: the service answered without content."), ("Free.", "Free."), (3, "3")]
 )
 async def test_any_value_may_be_an_answer(result: JsonValue, content: str) -> None:
     assert (await call(ToolMock(tool="find_table", result=result))).content == content

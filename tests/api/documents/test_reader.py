@@ -1,4 +1,4 @@
-"""Files are read in processes of their own: hostile ones get a reason, and the event loop does not notice."""
+"""Files are read in processes of their own: hostile ones are rejected with a reason, and never block the event loop."""
 
 import asyncio
 import zlib

@@ -9,7 +9,7 @@ TO_GOODBYE = "day_agreed"
 
 
 def dental_export(**of_start_node: object) -> Json:
-    """Reception, booking, goodbye; a day is learned on leaving the second. The start node has what is given, too."""
+    """Reception, booking, goodbye; leaving the second extracts a day. `of_start_node` adds fields to the start node."""
     return {
         "nodes": [
             _node("10", "globalNode", name="Rules", prompt="You answer for Larkspur Dental."),

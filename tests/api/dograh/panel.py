@@ -23,7 +23,7 @@ SECONDS = re.compile(r'("call_duration_seconds": )\d+(?=[,}])')
 
 @dataclass
 class Panel:
-    """The panel in which a person tries an agent out; `shown` is the session as it was last answered."""
+    """The panel in which a person tries an agent out; `shown` is the session as last returned."""
 
     caller: Caller
     workflow_id: int
@@ -81,7 +81,7 @@ class Panel:
         return done(await self.caller.get(path), 200)
 
     async def post(self, command: str, **body: object) -> httpx2.Response:
-        """A command as it stands."""
+        """Send a command as given."""
         return await self.caller.post(f"{self.path}/{command}", body)
 
     async def session_id(self) -> str:
@@ -104,15 +104,15 @@ def chats_of(workflow_id: int) -> str:
 
 
 async def imported(caller: Caller, model: str, **of_start_node: object) -> int:
-    """Import the dental practice's export and have it speak through a model; its `workflow_id`."""
+    """Import the dental practice's export to run on this model; returns its `workflow_id`."""
     agent = done(await caller.post("/v1/agents", dental_export(**of_start_node), format="dograh", name="dental"), 201)
     spoken_by = await caller.push({**agent["definition"], "model": model})
     return int(spoken_by["workflow_id"])
 
 
 def plain(answer: Json) -> Any:
-    """An answer without what differs from run to run: turns as `turn 0`, `turn 1` by their first mention, moments as
-    `then`, a name that was made up and seconds as zeros; the numbers of session and agent are left out."""
+    """A response without what differs from run to run: turn ids as `turn 0`, `turn 1` in order of appearance, times as
+    `then`, call ids as `a call`, generated names and durations as zeros; the ids of session and agent are left out."""
     text = json.dumps({name: value for name, value in answer.items() if name not in SEEN_ELSEWHERE})
     for number, turn_id in enumerate(dict.fromkeys(TURN.findall(text))):
         text = text.replace(turn_id, f"turn {number}")
@@ -124,5 +124,5 @@ def plain(answer: Json) -> Any:
 
 
 def documented(name: str) -> Any:
-    """An answer as the documentation has it."""
+    """The expected response, from the folder `answers`."""
     return json.loads((Path(__file__).parent / "answers" / f"{name}.json").read_text())

@@ -248,7 +248,7 @@ async def test_the_duration_is_the_wall_clock_of_the_session(panel: Panel) -> No
     assert run["usage_info"]["call_duration_seconds"] == run["cost_info"]["call_duration_seconds"] == seconds
 
 
-# --- refusals -------------------------------------------------------------------------------------------------------
+# --- rejections -----------------------------------------------------------------------------------------------------
 
 
 async def test_a_stale_revision_is_refused_with_both_numbers_and_changes_nothing(panel: Panel) -> None:

@@ -28,7 +28,7 @@ CALL: Final = """async ([method, url, body]) => {
     return [error.name, null]
   }
 }"""
-"""The requests of the widget, which need a preflight each. `TypeError` says that the browser keeps an answer back."""
+"""A request of the widget, which needs a preflight. `TypeError` means that the browser withholds the response."""
 
 
 @pytest_asyncio.fixture

@@ -1,6 +1,6 @@
 """Shortcomings of dograh that are solved here, with one test for each.
 
-The fifth and the tenth need `/v1`, because the text chat has no word for them.
+The fifth, the seventh and the tenth need `/v1`, because the text chat has no commands for them.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ from tests.support.waiting import eventually
 Scripted = Callable[..., ScriptedModel]
 
 FIXED_WAIT = 0.2
-"""Seconds for which every reply of the seed product waits after its last word."""
+"""Seconds for which every reply of dograh waits after its last word."""
 
 
 async def opened(caller: Caller, model: ScriptedModel) -> Panel:
@@ -149,11 +149,11 @@ async def test_7_what_was_rewound_away_is_listed_compared_and_restored(caller: C
         await panel.send(text)
         await panel.take_back(panel.turns[-1])
     await panel.send("The last one")
-    given_up = [future["turns"][0]["user_message"]["text"] for future in panel.data["discarded_future"]]
-    assert given_up == ["One", "Another one", "Yet another"]
+    discarded = [future["turns"][0]["user_message"]["text"] for future in panel.data["discarded_future"]]
+    assert discarded == ["One", "Another one", "Yet another"]
     path = f"/v1/sessions/{await panel.session_id()}/branches"
     branches = await caller.items(path)
-    assert [branch["turns"][0]["user_message"]["text"] for branch in branches] == given_up[::-1]
+    assert [branch["turns"][0]["user_message"]["text"] for branch in branches] == discarded[::-1]
 
     compared = done(await caller.get(f"{path}/compare", a=branches[-1]["id"], b="active"), 200)
     assert compared["last_common_turn"]["id"] == panel.turns[0]["id"]
@@ -163,8 +163,8 @@ async def test_7_what_was_rewound_away_is_listed_compared_and_restored(caller: C
     done(await caller.post(f"{path}/{branches[-1]['id']}/restore"), 200)
     await panel.reload()
     assert [user for user, _ in panel.said] == [None, "One"]
-    given_up = [future["turns"][0]["user_message"]["text"] for future in panel.data["discarded_future"]]
-    assert sorted(given_up) == ["Another one", "The last one", "Yet another"]
+    discarded = [future["turns"][0]["user_message"]["text"] for future in panel.data["discarded_future"]]
+    assert sorted(discarded) == ["Another one", "The last one", "Yet another"]
 
 
 async def test_8_no_turn_repeats_the_conversation_before_it(
@@ -230,8 +230,8 @@ async def test_11_a_reply_is_done_when_the_model_is_done(
     running_api: RunningApi, caller: Caller, scripted: Scripted
 ) -> None:
     panel = await opened(caller, scripted(TextReply("At nine.")))
-    # The API and its worker run on this loop. What they wait for by the clock now never comes, so a reply that waited
-    # after its last word would be missing; and a wait of the session itself would be a timer of its history.
+    # The API and its worker run on this loop. Their timers of such a length do not fire now, so a reply that waited
+    # after its last word would be missing; and a wait in the session's workflow would be a timer in its history.
     with timers_stand_still(FIXED_WAIT / 2):
         sending = asyncio.create_task(panel.send("When do you open?"))
 

@@ -37,7 +37,7 @@ async def test_a_client_of_the_seed_product_gets_exactly_the_documented_json(
     assert await panel.reload() == panel.shown
     assert await panel.end() == panel.shown, "an end of an ended session changes nothing"
 
-    # What the conversation was about is read once it has ended, and belongs to the run.
+    # The variables of the current node are extracted after the end, and are part of the run.
     looking_back.open()
     same_as(documented("run"), await eventually(lambda: run_that_knows_the_day(panel)))
 
@@ -87,6 +87,6 @@ async def test_a_conversation_that_comes_to_its_end_by_itself_is_completed(
 
 
 def same_as(expected: Json, answer: Json | None) -> None:
-    """Fails with both when an answer is not the documented one."""
+    """Fail, showing both, if a response differs from the expected one."""
     assert answer is not None
     assert plain(answer) == expected

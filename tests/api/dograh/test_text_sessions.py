@@ -148,7 +148,7 @@ def test_the_disposition_joins_the_tags_once(learned: JsonValue, tags: list[str]
 
 
 def learn(talk: Conversation, **gathered: JsonValue) -> None:
-    """An exchange in which this is learned."""
+    """An exchange that gathers these variables."""
     progress = answered(talk.say("A table."), "Sure.").model_copy(update={"gathered_context": gathered})
     talk.timeline = complete(talk.timeline, progress, talk.limits, at=talk.tick())
 

@@ -31,7 +31,7 @@ pytestmark = [
 
 
 async def run(*command: str, **environment: str) -> str:
-    """What a program wrote; fails with its errors."""
+    """Run a program; returns its output, or fails with its errors."""
     process = await asyncio.create_subprocess_exec(
         *command,
         cwd=WEB,

@@ -78,7 +78,7 @@ async def two_apis(running_api: RunningApi, other_store: RunningApi) -> AsyncIte
 
 @dataclass
 class Widget:
-    """The widget of one visitor. `shown` is the chat as it was last answered."""
+    """The widget of one visitor. `shown` is the chat as last returned."""
 
     http: httpx2.AsyncClient
     token: str
@@ -100,7 +100,7 @@ class Widget:
         return await self.http.get(f"{EMBED}/config/{self.token}", headers={"Content-Type": "application/json"})
 
     async def init(self, **variables: object) -> httpx2.Response:
-        """Open a chat, as it is answered."""
+        """Open a chat; returns the response."""
         body = {"token": self.token, "context_variables": variables}
         return await self.http.post(f"{EMBED}/init", json=body)
 
@@ -112,7 +112,7 @@ class Widget:
         return opened
 
     async def post(self, command: str, **body: object) -> httpx2.Response:
-        """A command as it stands."""
+        """Send a command as given."""
         return await self.http.post(f"{self.path}/{command}", json=body)
 
     async def send(self, text: str) -> Json:
@@ -121,7 +121,7 @@ class Widget:
         return self.shown
 
     async def read(self) -> httpx2.Response:
-        """The chat, as it is answered."""
+        """Read the chat; returns the response."""
         return await self.http.get(self.path)
 
     async def preflight(self, path: str, method: str = "POST") -> httpx2.Response:
@@ -131,7 +131,7 @@ class Widget:
 
 
 async def forget_rates(database: Database) -> None:
-    """Give every allowance back: clients of tests share the address of this machine."""
+    """Clear all rate limits: clients of tests share the address of this machine."""
     await database.write(lambda connection: connection.execute(delete(rate_limits)).close())
 
 

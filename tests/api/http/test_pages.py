@@ -15,7 +15,7 @@ def rendered(item: str) -> bytes:
 
 
 async def test_search_that_looked_at_enough_ends_the_page() -> None:
-    """Otherwise a rare word is looked for in one window after the other, however many there are."""
+    """Otherwise one request would search window after window for a rare word."""
     asked: list[int] = []
 
     async def one_a_window(limit: int, cursor: str | None) -> Page[str]:

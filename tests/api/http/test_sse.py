@@ -18,7 +18,7 @@ async def two_events() -> AsyncGenerator[bytes]:
 
 
 def sender(*seconds: float) -> tuple[list[bytes], Callable[[Message], Awaitable[None]]]:
-    """A client that takes one message after the other, each after so many seconds; what it has taken."""
+    """A client that takes each message after a pause of so many seconds; returns what it has taken, and its `send`."""
     taken: list[bytes] = []
     pauses = list(seconds)
 

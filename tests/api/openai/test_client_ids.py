@@ -73,7 +73,7 @@ PLATFORMS: list[tuple[Json, dict[str, str]]] = [
     ({"elevenlabs_extra_body": {"conversation_id": "c-4"}}, {}),
     ({}, {"X-OpenWebUI-Chat-Id": "c-5"}),
 ]
-"""The places of ids of Open WebUI, Vapi and ElevenLabs, each with another id."""
+"""The fields and headers in which Open WebUI, Vapi and ElevenLabs send their ids, each with another id."""
 
 
 async def request(caller: Caller, *messages: object, headers: dict[str, str], **fields: object) -> httpx2.Response:

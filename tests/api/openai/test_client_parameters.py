@@ -1,4 +1,4 @@
-"""Parameters that clients and voice platforms send: taken, honoured or refused by name."""
+"""Parameters that clients and voice platforms send: honoured, ignored or rejected by name."""
 
 from collections.abc import Callable
 from typing import Any

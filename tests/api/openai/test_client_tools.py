@@ -290,7 +290,7 @@ async def test_rest_of_a_reply_is_streamed_once_when_the_log_gets_its_start_late
     scripted: Scripted,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The log tells of a turn only after the end of the turn before, which takes as long as its settlement."""
+    """The log gets the start of a turn only after the end of the turn before, which waits for its settlement."""
     gate, recording = Gate(), asyncio.Event()
     settle = Recorder.settle
 

@@ -47,7 +47,7 @@ class Chat:
         self.sessions: list[str] = []
 
     async def say(self, text: str) -> str:
-        """Say something; the reply."""
+        """Say something; returns the reply."""
         self.messages.append(user(text))
         completion = done(await send(next(self._callers), *self.messages, **self._fields), 200)
         self.messages.append(assistant(said(completion)))
@@ -223,7 +223,7 @@ async def test_a_repeat_with_its_key_finds_the_session_of_the_first_request(
 async def test_a_history_is_found_while_the_turn_is_not_recorded(
     caller: Caller, visitor: Caller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The address of a turn is there with its reply; it waits for no settlement."""
+    """The address of a turn is stored with its reply; it does not wait for the settlement."""
     settlement = asyncio.Event()
     settle = SettlementStore.settle
 

@@ -24,7 +24,7 @@ Scripted = Callable[..., ScriptedModel]
 
 SPEECH = "We open at nine, and we close at six in the evening."
 HEARD = SPEECH[: len(SPEECH) // 2]
-"""The part of the speech that comes before the gate."""
+"""The part of the reply that is streamed before the gate."""
 
 
 def body(*messages: object, **fields: object) -> Json:
@@ -40,7 +40,7 @@ def said(completion: Json) -> str:
 
 
 async def heard(caller: Caller, *messages: object, key: str | None = None) -> tuple[str, str]:
-    """Begin to stream a reply and close the connection after its first words; these words, and the session."""
+    """Stream a reply and close the connection after its first words; returns these words and the session's id."""
     headers = {} if key is None else {"Idempotency-Key": key}
     request = body(*messages, stream=True)
     async with caller.http.stream("POST", "/v1/chat/completions", json=request, headers=headers) as response:
@@ -66,7 +66,7 @@ async def is_stopped(caller: Caller, session_id: str) -> bool:
 async def test_a_stopped_reply_is_cut_and_the_conversation_goes_on_with_any_part_of_it(
     caller: Caller, visitor: Caller, scripted: Scripted
 ) -> None:
-    """The client keeps what it heard, one character, a cut word, other white space, and nothing."""
+    """The client keeps what it received, one character, a cut word, other white space, or nothing."""
     parts = (HEARD, SPEECH[:1], SPEECH[:9], "We  open at", None)
     model = scripted()
     await caller.push(library(model.string))
@@ -104,7 +104,7 @@ async def test_a_stopped_reply_is_cut_and_the_conversation_goes_on_with_any_part
 async def test_a_barge_in_does_not_wait_for_the_reply_to_stop(
     caller: Caller, visitor: Caller, scripted: Scripted
 ) -> None:
-    """The client keeps what it heard, and nothing."""
+    """The client keeps what it received, or nothing."""
     model = scripted(TextReply("Hello."))
     await caller.push(library(model.string))
     history: list[object] = [user("Hi"), assistant("Hello.")]
@@ -126,7 +126,7 @@ async def test_a_barge_in_does_not_wait_for_the_reply_to_stop(
 
 
 async def test_a_reply_that_was_cut_by_the_client_alone_is_gone_on_from(caller: Caller, scripted: Scripted) -> None:
-    """A voice platform stops speaking while the model had finished long before."""
+    """A voice platform stops speaking long after the model has finished."""
     await caller.push(library(scripted(TextReply(SPEECH), TextReply("On Sundays at ten.")).string))
     first = await ask(caller, user("When?"))
     answer = await ask(caller, user("When?"), assistant("We open at ni"), user("And on Sundays?"))
@@ -180,7 +180,7 @@ async def test_a_reply_with_a_key_goes_on_and_waits_for_its_client(
 async def test_a_reply_with_a_key_goes_on_also_when_its_place_was_looked_for_again(
     running_api: RunningApi, caller: Caller, visitor: Caller, scripted: Scripted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Another request has changed the session between the look and the message."""
+    """Another request has changed the session between the look-up and the message."""
     model = scripted(TextReply("Hello."), TextReply(SPEECH, gate=(gate := Gate())))
     await caller.push(library(model.string))
     await ask(caller, user("Hi"))

@@ -16,12 +16,12 @@ Scripted = Callable[..., ScriptedModel]
 
 MANY = 50
 QUEUED = 20
-"""So many messages may wait behind a reply."""
+"""The number of messages that may wait behind a reply."""
 
 
 @pytest_asyncio.fixture
 async def callers(other_api: RunningApi, caller: Caller) -> AsyncIterator[list[Caller]]:
-    """Somebody, in turn at one of two APIs."""
+    """Callers of one organization, alternately at two APIs."""
     async with other_api.caller(caller.organization) as visitor:
         yield [caller, visitor] * (MANY // 2)
 
@@ -29,7 +29,7 @@ async def callers(other_api: RunningApi, caller: Caller) -> AsyncIterator[list[C
 def saying(
     callers: list[Caller], session_id: str, *, wait: bool = True, **fields: object
 ) -> list[asyncio.Task[httpx2.Response]]:
-    """Everybody says something at the same moment."""
+    """A message of every caller, all sent at the same moment."""
     path = f"/v1/sessions/{session_id}/messages"
     bodies = [{"text": f"I am {place}", "message_id": f"m-{place}", **fields} for place in range(len(callers))]
     return [asyncio.create_task(each.post(path, body, wait=wait)) for each, body in zip(callers, bodies, strict=True)]

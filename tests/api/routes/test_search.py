@@ -1,4 +1,4 @@
-"""Sessions that are searched, ordered and found by their source over HTTP, and states that a client has already."""
+"""Sessions that are searched, ordered and found by their source over HTTP, and conditional requests by ETag."""
 
 from collections.abc import Callable
 

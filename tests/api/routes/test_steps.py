@@ -1,4 +1,4 @@
-"""The steps of a turn over HTTP: the requests that the provider got, as they are put together again."""
+"""The steps of a turn over HTTP: the requests that the provider received, reconstructed."""
 
 from collections.abc import Callable
 from typing import Any
@@ -16,7 +16,7 @@ TO_VISIT = ToolCallReply("to_visit", text="One moment.")
 
 
 def visitors(model: ScriptedModel) -> Json:
-    """A library whose desk reads a variable, and sends visitors on."""
+    """A library whose desk extracts a variable, and sends visitors on."""
     agent = library(model.string)
     agent["context"] = {"time_of_day": "morning", "first_name": None}
     agent["prompt"] = "You speak for the town library 📚 to {{first_name | a visitor}}, in the {{time_of_day}}."
@@ -41,14 +41,14 @@ async def visited(caller: Caller, scripted: Scripted) -> tuple[ScriptedModel, st
     await caller.push(visitors(model))
     session = await caller.open("library", initial_context={"first_name": "Ada"})
     await caller.say(session["id"], "May we come?")
-    # Scripted only now: a worker's first call may be slow, and be made twice.
+    # Scripted only now: a worker's first model call may be slow and be repeated.
     model.script(TO_VISIT, ToolCallReply("record_variables", '{"guests": 4}'), TextReply("Four, then."))
     session = await caller.say(session["id"], "Four of us.")
     return model, session["id"], session["turns"][-1]
 
 
 def as_sent(asked: ProviderRequest) -> dict[str, Any]:
-    """What the provider got, in the form of a step's request."""
+    """The request that the provider received, in the form of a step's request."""
     system, *messages = asked.body["messages"]
     return {
         "instructions": system["content"],

@@ -24,7 +24,7 @@ def suite_with(agent: str, *scenarios: Json, **fields: Any) -> Json:
 
 
 def scenario(name: str = "asks", **fields: Any) -> Json:
-    """A caller that asks one thing and hangs up; the demo model plays it, whatever plays the agent."""
+    """A simulated user that asks one thing and hangs up; the demo model plays it, whatever model the agent has."""
     return {
         "id": name,
         "goal": "Ask whether there is parking.",
@@ -256,7 +256,7 @@ async def test_suites_are_listed_newest_first(caller: Caller, agent: str) -> Non
 
 
 STRICT: Json = {"max_turns": 1, "must_visit": ["desk", "goodbye"]}
-"""Checks that a caller with more than one line cannot keep."""
+"""Checks that fail when the simulated user sends more than one message."""
 
 
 async def test_one_key_at_two_apis_at_once_starts_one_suite(other_api: RunningApi, caller: Caller, agent: str) -> None:

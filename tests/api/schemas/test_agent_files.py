@@ -91,8 +91,8 @@ def test_chain_of_merge_keys_is_refused_within_milliseconds() -> None:
         b"!!omap [a]",
         b"&a !!str {=: *a}",
         b"&a [*a]",
-        b"a: 1" + b":1" * 200_000,  # a number to the base of 60, with as many digits
-        b"{" + b", ".join(b"%d: 1" % (number * (2**61 - 1)) for number in range(1, 20_000)) + b"}",  # all with one hash
+        b"a: 1" + b":1" * 200_000,  # one base-60 number
+        b"{" + b", ".join(b"%d: 1" % (number * (2**61 - 1)) for number in range(1, 20_000)) + b"}",  # all of one hash
         b"[" + b"a," * 500_000 + b"a]",
         b"{" + b", ".join(b"k%d: 1" % number for number in range(29_000)) + b"}",
     ],

@@ -61,7 +61,7 @@ async def gone_from_temporal(client: Client, session_id: str) -> None:
 
 
 async def tables_with(database: Database, text: str) -> set[str]:
-    """The tables in which a text stands anywhere."""
+    """The tables that contain a text anywhere."""
 
     def work(connection: Connection) -> set[str]:
         return {

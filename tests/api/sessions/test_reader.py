@@ -32,7 +32,7 @@ async def nowhere() -> Client:
 
 
 async def recorded(caller: Caller, session_id: str) -> Json:
-    """The session as it is, once the store knows it as it is."""
+    """The session, once the store has recorded its current revision."""
 
     async def settled() -> Json | None:
         (item,) = [each for each in await caller.items("/v1/sessions") if each["id"] == session_id] or [{}]
@@ -95,7 +95,7 @@ async def test_a_session_that_temporal_has_forgotten_reads_as_it_ended(running_a
 async def test_a_session_nobody_answers_for_is_shown_as_it_was_recorded(
     running_api: RunningApi, caller: Caller, nowhere: Client
 ) -> None:
-    """Temporal is out of reach for this API, so that it has only the store to ask."""
+    """Temporal is out of reach for this API, so that it can only read the store."""
     await caller.push(library())
     session_id = (await caller.open("library"))["id"]
     await caller.say(session_id, "Hello")

@@ -1,5 +1,4 @@
-"""Creations repeated under one idempotency key, through two APIs: one session, fork or suite, and none after an
-erasure."""
+"""Creations repeated under one idempotency key at two APIs: one session, fork or suite, and none after an erasure."""
 
 import asyncio
 from collections.abc import Callable

@@ -26,7 +26,7 @@ LIMITS = Limits(max_turns=12)
 
 
 class Conversation:
-    """A session without a workflow: the rules, a clock that ticks, and what a gateway remembers of it."""
+    """A session without a workflow: the rules, a clock that ticks, and the snapshots that an API process keeps."""
 
     def __init__(self) -> None:
         self.ticks = 0
@@ -86,7 +86,7 @@ class Conversation:
         try:
             self.timeline = rule(self.timeline)
         except CommandRejected as refused:
-            if self.ticks % 3 == 0:  # some refusals are noted, as those of signals are
+            if self.ticks % 3 == 0:  # some rejections are recorded, as those of signals are
                 self.timeline = timeline.record_rejection(
                     self.timeline, "signal", refused.rejection, None, at=self.now()
                 )

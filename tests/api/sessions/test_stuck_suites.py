@@ -1,4 +1,4 @@
-"""Suites that Temporal cannot go on with: commands say why, and what was recorded can be read.
+"""Suites that Temporal cannot continue: commands say why, and what was recorded can be read.
 
 Sessions are in `tests/operators/test_stuck_sessions.py`.
 """
@@ -77,7 +77,7 @@ async def running_suite(caller: Caller, model: ScriptedModel, gate: Gate) -> str
 
 
 async def refused_by_suite(caller: Caller, suite_id: str, commands: Iterable[str]) -> list[Json]:
-    """The problems that commands to a suite meet, sent at once."""
+    """The errors of commands that are sent to a suite at the same time."""
     answers = await asyncio.gather(*(caller.post(f"/v1/suites/{suite_id}/{command}") for command in commands))
     return [problem(each, 503, "session_stuck") for each in answers]
 

@@ -27,11 +27,11 @@ Scripted = Callable[..., ScriptedModel]
 
 MANY = 200
 AT_ONCE = 8
-"""So many talk at the same time, while all of them watch."""
+"""The number of sessions that talk at the same time, while all are watched."""
 SLOW_SECONDS = 3.0
-"""Patience with a client that takes nothing. On a busy machine others, too, are silent for a second."""
+"""Timeout for a client that takes nothing. On a busy machine other clients, too, pause for a second."""
 MAX_LONG_TURNS = 60
-"""So many long turns are more than all buffers between a server and a client hold."""
+"""More long turns than fit into all buffers between a server and a client."""
 
 
 @pytest_asyncio.fixture
@@ -47,7 +47,7 @@ async def hall(
 async def impatient_hall(
     new_database: Callable[[str], str], client: Client, provider: ModelProvider
 ) -> AsyncIterator[RunningApi]:
-    """The same with little patience for clients that take nothing."""
+    """The same with a short timeout for clients that take nothing."""
     async with opened_hall(new_database("sqlite"), client, sse_write_timeout_seconds=SLOW_SECONDS) as running:
         yield running
 
@@ -110,7 +110,7 @@ async def test_all_who_watch_sessions_of_their_own_are_told_everything(hall: Run
             async with talking:
                 session_id = str((await caller.open("library"))["id"])
             stream = await stack.enter_async_context(watching(caller, session_id))
-            await stream.until("snapshot")  # what happened before it stands in it, and is not told
+            await stream.until("snapshot")  # it contains what happened before; no event repeats that
             return session_id, stream
 
         async def talk(number: int, session_id: str) -> None:
@@ -158,7 +158,7 @@ async def test_one_who_takes_nothing_is_dropped_while_others_are_told_everything
 
 @asynccontextmanager
 async def sleeper(running_api: RunningApi, caller: Caller, session_id: str) -> AsyncIterator[asyncio.StreamReader]:
-    """A client that asks for the events and takes none, until somebody reads what is left in the reader."""
+    """A client that requests the events and takes none until the test reads from its reader."""
     address = urlsplit(running_api.url)
     connection = socket.socket()
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
@@ -200,7 +200,7 @@ async def pieces_of(reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
 
 
 def logged(events: list[Event]) -> list[Event]:
-    """The events that stand in the log."""
+    """The events that are in the log."""
     return [event for event in events if event.id and event.type != "snapshot"]
 
 

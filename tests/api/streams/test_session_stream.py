@@ -313,7 +313,7 @@ async def whole_log(caller: Caller, session_id: str) -> list[Event]:
 
 
 async def next_logged(stream: Stream) -> Event:
-    """The next event that stands in the log."""
+    """The next event that is in the log."""
     async for event in stream:
         if event.id:
             return event

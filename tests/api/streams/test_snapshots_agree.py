@@ -1,4 +1,4 @@
-"""A snapshot and its number agree: the events after it lead to the session, and none tells what was shown already.
+"""A snapshot agrees with its event id: the events after it lead to the session's state, and none repeats the snapshot.
 
 In these sessions nothing is recorded by itself for a minute after the greeting, so that the log lags behind whatever
 happens.
@@ -46,7 +46,7 @@ async def lagging(running_api: RunningApi, caller: Caller) -> AsyncIterator[Call
 
 
 class Client:
-    """A client that keeps a session by its stream alone. It fails when an event tells what it knows already."""
+    """A client that follows a session by its stream alone. It fails if an event repeats what the client has already."""
 
     def __init__(self, snapshot: Event) -> None:
         shown = snapshot.data
@@ -61,7 +61,7 @@ class Client:
         self.words: dict[str, str] = {}
 
     def take(self, event: Event) -> None:
-        """Take an event in."""
+        """Apply an event."""
         data, turn = event.data, self.turns.get(event.data.get("turn_id", ""))
         if event.id is not None:
             assert event.id == self.position + 1, f"{event.type} is event {event.id} after {self.position}"
@@ -113,7 +113,7 @@ class Client:
         return path
 
     def agrees_with(self, session: Json) -> None:
-        """Fail where the session is another than the client keeps."""
+        """Fail if the session differs from what the client has."""
         assert self.path == [turn["id"] for turn in session["turns"]]
         for turn in session["turns"]:
             kept = self.turns[turn["id"]]
@@ -125,7 +125,7 @@ class Client:
 
 
 async def followed(caller: Caller, session_id: str, *, then: Callable[[], Awaitable[Any]] | None = None) -> list[Event]:
-    """The events of a stream that is opened now, up to the end of the session; `then` goes on with it."""
+    """The events of a stream that is opened now, up to the end of the session; `then` continues the session."""
     async with watching(caller, session_id) as stream:
         snapshot = await anext(stream)
         shown = Client(snapshot)
@@ -229,7 +229,7 @@ async def test_greeting_that_is_being_recorded_is_told_once(
 async def test_stream_that_waits_no_longer_begins_with_what_is_recorded(
     lagging: Caller, scripted: Scripted, monkeypatch: pytest.MonkeyPatch, *, is_greeted: bool
 ) -> None:
-    """On a machine that is too busy to record in time what the snapshot would show."""
+    """As on a machine that is too busy to record in time what the snapshot would show."""
     recording, settle = asyncio.Event(), Recorder.settle
 
     async def settled_later(recorder: Recorder, input: SettleTurnsInput) -> SettleTurnsResult:

@@ -23,7 +23,7 @@ from tests.support.waiting import eventually
 
 
 class Line:
-    """The line to a server, which can be cut and mended: connections through it then break, and new ones fail."""
+    """A proxy to a server, which can be cut and mended: when it is cut, its connections break, and new ones fail."""
 
     def __init__(self, host: str, port: int) -> None:
         self._to = (host, port)
@@ -74,7 +74,7 @@ async def a_line_to(server: WorkflowEnvironment) -> AsyncIterator[Line]:
 
 
 async def ready(running_api: RunningApi, status: int) -> None:
-    """Wait until /readyz says this."""
+    """Wait until /readyz returns this status."""
     async with running_api.stranger() as watcher:
 
         async def says_so() -> bool:
@@ -118,7 +118,7 @@ async def test_temporal_down_in_the_middle(
 async def test_temporal_down_before_it_was_noticed(
     running_api: RunningApi, caller: Caller, temporal_server: WorkflowEnvironment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The message meets a dead line; the same message id says it once, whatever became of the first try."""
+    """The message meets a dead connection; a repeat with its id delivers it once, whatever became of the first try."""
     monkeypatch.setattr("api.temporal.availability.CHECK_EVERY_SECONDS", 3600.0)
     await caller.push(library())
     session_id = (await caller.open("library"))["id"]

@@ -16,7 +16,7 @@ from tests.support.waiting import eventually
 
 @workflow.defn(sandboxed=False)
 class Relay:
-    """Hands over to a new run so many times, and then waits for ever, or ends."""
+    """Continues as new so many times, and then waits for ever, or ends."""
 
     @workflow.run
     async def run(self, runs: int, ends: bool) -> None:

@@ -133,7 +133,7 @@ async def services(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[WatchedServ
 
 @asynccontextmanager
 async def no_outage(services: WatchedServices) -> AsyncIterator[None]:
-    """Look after every answer."""
+    """Fail if any check in the block records an outage."""
     seen: list[object] = []
     record = services.availability._record
 

@@ -1,4 +1,4 @@
-"""Commands that their workflow cannot take: what Temporal says is told as what it is, for sessions and suites."""
+"""Commands that their workflow cannot process: the error names the obstacle, for sessions and suites."""
 
 import pytest
 from temporalio.client import Client, WorkflowUpdateFailedError

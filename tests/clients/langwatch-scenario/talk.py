@@ -1,4 +1,4 @@
-"""langwatch-scenario: a scripted scenario, whose agent under test is asked with OpenAI's client."""
+"""langwatch-scenario: a scripted scenario, whose agent under test is called with OpenAI's client."""
 
 import asyncio
 import os
@@ -31,7 +31,7 @@ class Under(scenario.AgentAdapter):
 
 
 class Person(scenario.AgentAdapter):
-    """The other side of the conversation, which says what is written."""
+    """The user of the conversation, who says the given texts."""
 
     role = scenario.AgentRole.USER
 
@@ -43,7 +43,7 @@ class Person(scenario.AgentAdapter):
 
 
 def way(*, stream=False):
-    """A way to be asked by a scenario."""
+    """A way to hold a conversation in a scenario."""
 
     def talk(texts):
         agent = Under(stream=stream)

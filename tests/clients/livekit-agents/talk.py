@@ -41,7 +41,7 @@ async def plain(session, heard, texts):
 
 
 async def interrupt(session, heard, texts):
-    """The second reply is interrupted as soon as it is heard, and the third message comes at once."""
+    """The second reply is interrupted at its first words, and the third message comes at once."""
     first, second, third = texts
     replies = await plain(session, heard, [first])
     heard.clear()

@@ -19,7 +19,7 @@ from pipecat.services.openai.llm import OpenAILLMService
 
 
 class Ear(FrameProcessor):
-    """Hears the words of the reply between the service and the context."""
+    """Collects the words of the reply between the service and the context."""
 
     def __init__(self):
         super().__init__()
@@ -42,7 +42,7 @@ class Ear(FrameProcessor):
 
 
 async def until(condition):
-    """Wait for what the pipeline does on its own."""
+    """Wait for a change that the pipeline makes on its own."""
     async with asyncio.timeout(30):
         while not condition():  # noqa: ASYNC110 - the pipeline has no event for it
             await asyncio.sleep(0.01)
@@ -65,7 +65,7 @@ async def in_pipeline(talk, texts):
 
 
 async def ask(task, context, text):
-    """Say something, as the context has it."""
+    """Add a message of the user to the context, and send the context."""
     context.add_message({"role": "user", "content": text})
     await task.queue_frames([LLMContextFrame(context)])
 
@@ -98,7 +98,7 @@ async def barge_in(task, context, ear, texts):
 
 
 async def edit(task, context, ear, texts):
-    """The second message is said in other words first."""
+    """The second message is an edit of an earlier one."""
     first, second, third = texts
     replies = [*(await plain(task, context, ear, [first, "A table for five, please."]))][:1]
     context.set_messages(context.get_messages()[:2])
@@ -111,7 +111,7 @@ async def edit(task, context, ear, texts):
 
 
 async def regenerate(task, context, ear, texts):
-    """The second reply is made again."""
+    """The second reply is regenerated."""
     first, second, third = texts
     replies = [*(await plain(task, context, ear, [first, second]))][:1]
     context.set_messages(context.get_messages()[:2])

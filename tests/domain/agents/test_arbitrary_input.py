@@ -100,7 +100,7 @@ def parsed_or_refused(data: object) -> None:
         assert outcome.issues
         assert all(issue.path and issue.message for issue in outcome.issues)
         assert len(set(outcome.issues)) == len(outcome.issues)
-        str(outcome).encode()  # what is said about text that cannot be encoded can itself be sent
+        str(outcome).encode()  # messages about text that cannot be encoded can be encoded
         return
     assert parse_definition(json.loads(outcome.model_dump_json())) == outcome
     assert all(warnings_for(outcome))

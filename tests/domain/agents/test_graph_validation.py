@@ -311,7 +311,7 @@ def test_a_malformed_node_hides_no_fault_of_another(broken: object) -> None:
     found = faults(booking(change))
     assert {"nodes.goodbye.prompt", "nodes.goodbye.colour", "nodes.greet.transitions[1].to"} <= found.keys()
     assert any(place.startswith("nodes.booking") for place in found)
-    # Where a transition leads is not known, so no node is called unreachable for it.
+    # The targets of malformed transitions are unknown, so no node is reported as unreachable.
     assert not any("no path" in message for message in found.values())
 
 

@@ -1,4 +1,4 @@
-"""Templates with the places of their variables."""
+"""Rendered templates with the places of their variables."""
 
 from domain.agents.templates import Insertion, render, render_marked
 

@@ -1,4 +1,4 @@
-"""Limits on regular expressions: their cost is estimated before anything is compiled, and little is kept."""
+"""Limits on regular expressions: their cost is estimated before anything is compiled, and few are kept compiled."""
 
 import subprocess
 import sys
@@ -114,8 +114,8 @@ def test_definition_may_not_have_too_many_patterns() -> None:
     limits = RegexLimits()
     assert [limits.issue(f"a{number}") for number in range(MAX_PATTERNS)] == [None] * MAX_PATTERNS
     assert "one regular expression too many" in (limits.issue("b") or "")
-    assert limits.issue("a1") is None  # known already
-    assert limits.issue("c") is None  # said once
+    assert limits.issue("a1") is None  # counted already
+    assert limits.issue("c") is None  # reported once
 
 
 def test_patterns_of_a_definition_may_not_be_too_large_together() -> None:

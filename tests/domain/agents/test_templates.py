@@ -15,7 +15,7 @@ JSON = st.recursive(
     lambda children: st.lists(children) | st.dictionaries(st.text(), children),
     max_leaves=10,
 )
-# Made of the pieces the syntax knows, so that examples are often nearly templates.
+# Made of the tokens of the syntax, so that examples are often nearly templates.
 TEMPLATES = st.lists(
     st.sampled_from(["{{", "}}", "{", "}", "|", ".", " ", "\n", "name", "0", "fallback:", "{{name}}"])
     | st.text(max_size=5)
@@ -68,7 +68,7 @@ def test_an_unclosed_variable_does_not_swallow_the_next_one() -> None:
 
 
 class Unprintable:
-    """Raises whatever is asked of it."""
+    """Raises when it is converted to text."""
 
     def __str__(self) -> str:
         raise RuntimeError("cannot be shown")
@@ -106,9 +106,7 @@ def test_an_inserted_value_is_never_expanded(said: str, secret: str) -> None:
 @given(TEMPLATES)
 def test_a_template_without_faults_keeps_no_opening_braces_of_its_own(template: str) -> None:
     plain = template.replace("|", "")  # a fallback may hold any braces
-    if (
-        not syntax_errors(plain) and "{{{" not in plain
-    ):  # braces around a value that is missing come to stand side by side
+    if not syntax_errors(plain) and "{{{" not in plain:  # braces around a missing value become adjacent
         assert "{{" not in render(plain, {})
 
 

@@ -157,7 +157,7 @@ ONE_FAULT: list[tuple[Callable[[Data], object], str, str]] = [
     (mcp(headers={"X-A": "{{secrets.TABLES}}"}), "tools.crm.headers.X-A", "not listed under secrets"),
     (top(prompt="My key is {{secrets.TABLES}}."), "prompt", "only tools may use credentials"),
     (top(context={"secrets": {}}), "context.secrets", "rename the variable"),
-    # the request and what becomes of the answer
+    # the request and the response
     (http(method="GET"), f"{TOOL}.body", "a GET request has no body"),
     (http(assign={"a b": "x"}), f'{TOOL}.assign["a b"]', "must start with a letter"),
     (http(assign={"secrets": "x"}), f"{TOOL}.assign.secrets", "rename the variable"),

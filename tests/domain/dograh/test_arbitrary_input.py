@@ -69,7 +69,7 @@ def imported_or_refused(export: object) -> None:
         assert outcome.issues
         assert all(issue.path and issue.message for issue in outcome.issues)
         assert len(set(outcome.issues)) == len(outcome.issues)
-        str(outcome).encode()  # what is said about text that cannot be encoded can itself be sent
+        str(outcome).encode()  # messages about text that cannot be encoded can be encoded
         return
     assert parse_definition(json.loads(outcome.definition.model_dump_json())) == outcome.definition
     origins = [node.origin.id for node in outcome.definition.nodes.values() if node.origin]

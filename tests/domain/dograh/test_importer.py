@@ -198,7 +198,7 @@ def test_an_import_leaves_the_export_as_it_was() -> None:
     "label", ["to_booking", "Wants a visit!", "größe-2", "予約", "  spaced  out ", "ÀÉÎ", "A1__b", "line\nbreak", "ẞß"]
 )
 def test_the_model_is_offered_an_edge_under_the_name_it_had(label: str) -> None:
-    # parity.md: lower case, every other character an underscore.
+    # As in dograh: lower case, every other character an underscore.
     offered = re.sub("[^a-z0-9]", "_", label.lower())
     export = changed(lambda export: export["edges"][0]["data"].update(label=label))
     assert read(export).definition.nodes["hello"].transitions[0].tool_name == offered

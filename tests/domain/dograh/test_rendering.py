@@ -1,4 +1,4 @@
-"""Every form of `{{ }}` that texts for dograh contain, rendered as there."""
+"""Every form of `{{ }}` in texts for dograh, rendered as dograh does."""
 
 from datetime import UTC, datetime
 

@@ -178,5 +178,5 @@ def test_tools_move_back_and_come_again() -> None:
 
 
 def kept(agent: AgentDefinition) -> Data:
-    """The tools that dograh knows, but its calculator, whose name and description are its own."""
+    """The tools that dograh has too, except its calculator, which has a name and description of its own."""
     return {name: tool for name, tool in agent.tools.items() if name not in ("sum", "clock", "safe_calculator")}

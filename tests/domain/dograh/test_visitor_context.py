@@ -1,4 +1,4 @@
-"""Variables of a page: what a template can name is kept, within limits; the rest is left out."""
+"""Variables of a page: those that a template can name are kept, within limits; the rest are left out."""
 
 import pytest
 from pydantic import JsonValue

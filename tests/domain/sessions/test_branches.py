@@ -12,7 +12,7 @@ from tests.support.conversation import Conversation, kinds, refusal_of
 
 @pytest.fixture
 def talk() -> Conversation:
-    """The greeting t0, and after it t1, t2; the branch of t2 gave way to t3."""
+    """The greeting t0, and after it t1, t2; the branch of t2 was discarded for t3."""
     talk = Conversation().greeted()
     talk.exchange("One.")
     talk.exchange("Two.")
@@ -23,7 +23,7 @@ def talk() -> Conversation:
 
 @pytest.fixture
 def nested() -> Conversation:
-    """g─a─b─c gave way to a─d, and that to g─e: the branch of c hangs off a, which is on the branch of d."""
+    """g─a─b─c was discarded for a─d, and that for g─e: the branch of c begins after a, which is on the branch of d."""
     talk = Conversation().greeted()
     for text in ("a", "b", "c"):
         talk.exchange(text)

@@ -22,7 +22,7 @@ def talk() -> Conversation:
 
 @pytest.fixture(params=["edit", "regenerate"])
 def change(request: pytest.FixtureRequest) -> Change:
-    """Either way of putting another turn in the place of one."""
+    """Each command that replaces a turn: edit and regenerate."""
     return {"edit": lambda talk, turn: talk.edit(turn, "Other words."), "regenerate": Conversation.regenerate}[
         request.param
     ]

@@ -103,7 +103,7 @@ def test_unpriced_model_is_named_and_reaches_no_cost_limit() -> None:
     assert talk.timeline.cost == Cost(unpriced_models=("test:secret",))
 
 
-# --- refusals nobody heard, and what the store is told ------------------------------------------
+# --- recorded rejections, and changes for the store ---------------------------------------------
 
 
 def test_refusal_is_noted_on_the_newest_turn_seen_and_is_no_accepted_change(talk: Conversation) -> None:

@@ -11,7 +11,7 @@ from tests.support.conversation import Conversation, answered
 
 
 def revisions(talk: Conversation) -> list[tuple[str, object]]:
-    """The facts of a conversation that was not recorded yet, with the revisions they name."""
+    """The unrecorded facts of a conversation, with the revisions they name."""
     return [(fact.type, fact.payload["revision"]) for fact in talk.timeline.unrecorded.facts]
 
 

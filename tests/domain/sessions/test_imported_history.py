@@ -1,4 +1,4 @@
-"""Histories that were held elsewhere, as the first turns of a session."""
+"""Imported histories: conversations from elsewhere as the first turns of a session."""
 
 from datetime import UTC, datetime
 

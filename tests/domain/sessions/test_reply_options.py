@@ -1,4 +1,4 @@
-"""Options of a reply: they go with its message, also through the queue, and new values of variables stay."""
+"""Options of a reply: they stay with its message, also in the queue, and new values of variables persist."""
 
 from domain.sessions.command_handlers import edit, regenerate, send
 from domain.sessions.commands import EditMessage, OnBusy, Regenerate, SendMessage

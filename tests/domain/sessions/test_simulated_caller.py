@@ -26,7 +26,7 @@ CONFIG = SimulatorConfig(goal="Book a table.", persona=Persona(name="Anna"))
 
 
 class Call(Conversation):
-    """A conversation whose other end is simulated."""
+    """A conversation with a simulated user."""
 
     def __init__(self, config: SimulatorConfig = CONFIG) -> None:
         super().__init__()
@@ -42,7 +42,7 @@ class Call(Conversation):
         return self.timeline.simulator
 
     def line(self, text: str, reply: str = "Certainly.", *, hangs_up: bool = False) -> str:
-        """Add a paid message of the caller and its answer; returns the auxiliary call."""
+        """Add a paid message of the simulated user and its reply; returns the id of the auxiliary model call."""
         call_id = next_call_id(self.timeline, "ses_1")
         self.timeline = send_caller_message(
             self.timeline,

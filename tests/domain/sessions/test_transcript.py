@@ -57,7 +57,7 @@ def with_events(*events: TurnEvent) -> Conversation:
     return talk
 
 
-# --- what is said of a turn ---------------------------------------------------------------------
+# --- the entries of a turn ----------------------------------------------------------------------
 
 
 def test_a_greeting_has_one_side_and_every_other_turn_has_two() -> None:

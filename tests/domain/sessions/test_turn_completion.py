@@ -135,7 +135,7 @@ def test_only_a_pending_turn_can_be_stopped(talk: Conversation) -> None:
         assert refusal_of(refused).code == "turn_not_found"
 
 
-# --- beside the turns ----------------------------------------------------------------------------
+# --- auxiliary model calls -----------------------------------------------------------------------
 
 
 def call(number: int = 1, purpose: AuxiliaryPurpose = "extraction", error: str | None = None) -> AuxiliaryCall:

@@ -27,7 +27,7 @@ def talk() -> Conversation:
 
 
 def move(talk: Conversation, text: str, node_id: str, **gathered: JsonValue) -> str:
-    """An exchange that leads to a node with what was learned on the way; the id of its turn."""
+    """Add an exchange that leads to a node and gathers variables; returns the id of its turn."""
     turn_id = talk.say(text)
     progress = answered(turn_id, "Sure.", node_id=node_id).model_copy(update={"gathered_context": gathered})
     talk.timeline = complete(talk.timeline, progress, talk.limits, at=talk.tick())

@@ -22,7 +22,7 @@ CLOSED = {"complete": "completed", "fail": "failed", "interrupt": "interrupted"}
 
 
 class TimelineMachine(RuleBasedStateMachine):
-    """Compares a timeline with the reference model. `recorded` are the discarded branches that the store knows."""
+    """Compares a timeline with the reference model. `recorded` are the discarded branches in the store."""
 
     timeline: Timeline
     limits: Limits
@@ -59,7 +59,7 @@ class TimelineMachine(RuleBasedStateMachine):
             )
             assert seen == was, "a late reply moved what is seen"
 
-    # --- what must hold whatever happened --------------------------------------------------------
+    # --- invariants ------------------------------------------------------------------------------
 
     @invariant()
     def no_turn_is_lost_or_changed_in_its_words(self) -> None:

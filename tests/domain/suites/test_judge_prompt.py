@@ -1,4 +1,4 @@
-"""The judge's prompt: turns with their ids, quoted messages, and both ends of a long conversation."""
+"""The judge's prompt: turns with their ids, quoted messages, and the start and end of a long conversation."""
 
 from domain.suites.checks import Conversation
 from domain.suites.judge_prompt import judge_instructions, judge_transcript

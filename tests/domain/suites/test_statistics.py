@@ -11,7 +11,7 @@ tried = st.builds(RunCounts, passed=counts, failed=counts).filter(lambda each: e
 
 
 # Newcombe, "Interval estimation for the difference between independent proportions", Statistics in Medicine 17
-# (1998), table II, method 10. There it is the first proportion less the second.
+# (1998), table II, method 10. There the difference is the first proportion minus the second.
 @pytest.mark.parametrize(
     ("first", "second", "low", "high"),
     [

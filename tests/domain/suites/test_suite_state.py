@@ -34,7 +34,7 @@ def suite_of(*scenarios: Scenario, budget: str | None = None, concurrency: int =
 
 
 def start_all(state: SuiteState, suite: Suite, limit: Decimal | None) -> tuple[SuiteState, list[StartedRun]]:
-    """Start whatever may start now."""
+    """Start every run that may start now."""
     plan, begun = rules.plan_of(suite), []
     while (started := rules.next_start(state, suite, plan, limit)) is not None:
         state = rules.record_start(state, started.run.session_id("sui_1"), started)
@@ -160,7 +160,7 @@ def test_judge_is_asked_only_while_the_budget_has_room() -> None:
 
 @given(st.data())
 def test_budget_is_kept_except_by_the_last_exchange_of_a_first_run(data: st.DataObject) -> None:
-    """Whatever exchanges cost, as long as none costs more than an earlier one or than a session may."""
+    """Holds for any cost of an exchange that stays the same and is within the limit of a session."""
     cents = st.integers(min_value=1, max_value=100).map(lambda cents: Decimal(cents) / 100)
     limit, budget, call = data.draw(cents), data.draw(cents) * 10, data.draw(cents)
     call = min(call, limit)

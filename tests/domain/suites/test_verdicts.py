@@ -210,7 +210,7 @@ def test_the_schema_asks_for_every_criterion() -> None:
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run with nothing to say, unless the test gives it something."""
+    """A finished run without findings, verdicts or errors, unless the test adds some."""
 
     findings: tuple[Finding, ...] = ()
     criteria: tuple[CriterionVerdict, ...] = ()

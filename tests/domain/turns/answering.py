@@ -84,7 +84,7 @@ DESK = AgentDefinition(
         "crm": McpTool(kind="mcp", url="https://example.com/mcp"),
     },
 )
-"""Offers tools everywhere but at its end, and learns variables when the booking and the conversation end."""
+"""Offers tools everywhere but at its end, and extracts variables at `booking` and at `goodbye`."""
 
 
 def asked(
@@ -137,7 +137,7 @@ def learning(
     agent: AgentDefinition = DESK,
     **values: JsonValue,
 ) -> TurnProgress:
-    """The turn after the variables that it waits for were read."""
+    """The turn after the extraction that it waits for."""
     assert progress.next_step == "extraction"
     return apply_extraction(
         agent, progress, extraction or ExtractionResult(values=values), at=AT, initial_context=CONTEXT

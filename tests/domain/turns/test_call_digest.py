@@ -1,4 +1,4 @@
-"""Digests of model calls: a call that would show the model other instructions is another call."""
+"""Digests of model calls: other instructions for the model give another digest."""
 
 from domain.agents.definition import AgentDefinition, Extraction, Node
 from domain.turns.call_digest import instructions_digest, step_digest

@@ -1,4 +1,4 @@
-"""The cut of a conversation that is longer than a request to a model may be."""
+"""The cut of a conversation that is too long for one model request."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -35,7 +35,7 @@ def cut_of(
     opens: bool = True,
     before: ContextCut | None = None,
 ) -> tuple[ContextCut, int]:
-    """The cut for a branch, oldest turn first, after the cut of the turn before; and the number of turns looked at."""
+    """The cut for a branch, oldest turn first, after the cut of the turn before; and the number of turns read."""
     fit = ContextFit(
         limit=limit,
         fixed=fixed,

@@ -147,7 +147,7 @@ def test_unknown_tool_next_to_a_transition_does_not_stop_it() -> None:
     assert returned == ["c1", "c2"]
 
 
-# --- silence, limits and money ------------------------------------------------------------------
+# --- empty replies, limits, cost ----------------------------------------------------------------
 
 
 @pytest.mark.parametrize("silence", ["", " ", "\n\t"])
@@ -217,7 +217,7 @@ def test_instructions_are_the_agents_prompt_and_then_the_nodes() -> None:
     assert instructions_at(AGENT, "hang_up", values) == "You speak for Osteria Fiorella in Rome."
 
 
-# --- what the next turn continues from ----------------------------------------------------------
+# --- checkpoints --------------------------------------------------------------------------------
 
 
 def test_greeting_reaches_the_next_turn_with_its_first_step() -> None:

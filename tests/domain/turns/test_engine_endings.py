@@ -1,4 +1,4 @@
-"""Built-in tools that end a session: the end, what is said, and what is left for a fork."""
+"""Built-in tools that end a session: the end, the text that is said, and what a fork continues from."""
 
 import pytest
 

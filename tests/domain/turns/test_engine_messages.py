@@ -15,7 +15,7 @@ from tests.domain.turns.answering import AT, DESK, after, asked, calling, digest
 class SavedSteps:
     """Steps as the store keeps them: by digest, each with the one before it, its request and its reply.
 
-    The messages with which variables are read are no part of the conversation.
+    The messages of extractions are not part of the conversation.
     """
 
     of: dict[str, tuple[str, tuple[Message | ModelReply, ...]]] = field(default_factory=dict)
@@ -37,7 +37,7 @@ class SavedSteps:
 
 @dataclass
 class Desk:
-    """Whatever the model answers: its replies are saved, its tools run, and the variables of its nodes read."""
+    """Plays the replies of a model: saves them, runs their tools, and extracts the variables of the nodes."""
 
     replies: list[tuple[str, list[str]]]
     extractions: list[bool]
@@ -46,7 +46,7 @@ class Desk:
     patience: int
 
     def answer(self, progress: TurnProgress) -> TurnProgress:
-        """Take a turn as far as the replies and the person's patience go."""
+        """Advance a turn until the replies run out, or after `patience` steps."""
         while progress.next_step and self.patience:
             self.patience -= 1
             match progress.next_step:
@@ -121,7 +121,7 @@ TURNS = st.lists(st.tuples(st.integers(0, 8), REPLIES, st.lists(st.booleans(), m
 def test_model_reads_every_word_of_its_branch_once_and_no_unanswered_tool_call(
     turns: list[tuple[int, list[tuple[str, list[str]]], list[bool], int]],
 ) -> None:
-    """Turns go on from any earlier one, fail or are stopped in the middle; each reply calls tools of its own."""
+    """Turns continue from any earlier one, and fail or are stopped in the middle; each reply has its own tool calls."""
     steps = SavedSteps()
     words: list[list[str]] = [[]]
     checkpoints = [start_checkpoint(DESK)]

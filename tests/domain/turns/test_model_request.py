@@ -1,4 +1,4 @@
-"""Digests of requests: by whole steps they are those of the single messages."""
+"""Digests of requests: computed by whole steps, they equal those computed by single messages."""
 
 import json
 

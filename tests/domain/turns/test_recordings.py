@@ -1,4 +1,4 @@
-"""References to recorded speech: never said, kept as events of the turn, and held back while a reply streams in."""
+"""References to recordings: left out of the text, kept as events of the turn, held back while a reply streams."""
 
 import pytest
 from hypothesis import example, given

@@ -1,4 +1,4 @@
-"""Words that are found in a turn, and what is shown around them."""
+"""Search in a turn: the words that are found, and the excerpt around them."""
 
 from datetime import UTC, datetime
 

@@ -51,9 +51,9 @@ Reply = Callable[[Conversation, str], None]
 class FakeApi:
     """One agent, `booking-line`, and one session with it.
 
-    `faults` meet messages and rewinds, `opening_faults` the opening, `replies` answer messages, and `looks` happen to
-    the pending turn whenever the session is looked at. `messages` and `rewinds` are the bodies of what was sent, and
-    `cancelled` is set once somebody tries to stop a reply.
+    `faults` apply to messages and rewinds, `opening_faults` to the opening, `replies` answer messages, and `looks` are
+    applied to the pending turn whenever the session is read. `messages` and `rewinds` are the bodies of the requests,
+    and `cancelled` is set once a reply is stopped.
     """
 
     def __init__(self, server: HTTPServer, *, model: str | None = None) -> None:
@@ -119,7 +119,7 @@ class FakeApi:
     def _rewind(self, request: Request) -> Response:
         body = request.get_json()
         self.rewinds.append(body)
-        return self._faulty(self.faults, request, lambda: self._obey(lambda: self.conversation.rewind(**body)))
+        return self._faulty(self.faults, request, lambda: self._apply(lambda: self.conversation.rewind(**body)))
 
     def _cancel(self, request: Request) -> Response:
         if not self.conversation.timeline.pending:
@@ -129,9 +129,9 @@ class FakeApi:
         return self.session()
 
     def _end(self, request: Request) -> Response:
-        return self._obey(lambda: self.conversation.end(**request.get_json()))
+        return self._apply(lambda: self.conversation.end(**request.get_json()))
 
-    def _obey(self, command: Callable[[], None]) -> Response:
+    def _apply(self, command: Callable[[], None]) -> Response:
         command()
         return self.session()
 
@@ -182,7 +182,7 @@ def shown(turn: Turn) -> Body:
 
 
 def discarded(branch: DiscardedBranch, turns: Sequence[Turn]) -> Body:
-    """A branch that a rewind left, as the API shows it."""
+    """A discarded branch as the API shows it."""
     return {
         **branch.model_dump(mode="json", exclude={"leaf_turn_id"}),
         "turns": [shown(turn) for turn in turns],
@@ -371,22 +371,22 @@ class Clock:
 
 
 class Talk:
-    """One run of the chat against a api, with everything it wrote."""
+    """One run of the chat against the fake API, with everything it wrote."""
 
     def __init__(self, api: FakeApi, *lines: str, json: bool = False, at_terminal: bool = False) -> None:
         self.typist = Typist(lines)
         self.clock = Clock()
         self.out = StringIO()
         self.notes = StringIO()
-        self._stage = api
+        self._api = api
         self._json = json
         self._at_terminal = at_terminal
 
     def run(self, agent: str | None = "booking-line", session_id: str | None = None) -> int:
-        """Converse until the end; the exit status."""
+        """Chat until the end; returns the exit status."""
         screen: Screen = (JsonScreen if self._json else PlainScreen)(self.out, self.notes)
         reader: Reader = self.typist
-        with Playhead(self._stage.url, retries=NO_RETRIES) as client:
+        with Playhead(self._api.url, retries=NO_RETRIES) as client:
             retrying = RetryingClient(
                 client, screen.note, limits=RetryLimits(), pause=self.clock.pause, clock=self.clock
             )

@@ -23,7 +23,7 @@ UP = "\x1b[A"
 
 
 class Voice:
-    """A terminal of 60 columns that remembers what stood on it at each pause; Ctrl-C comes at the pause named."""
+    """A terminal of 60 columns that records its text at each pause; Ctrl-C comes at pause number `interrupted_at`."""
 
     def __init__(self, *, interrupted_at: int | None = None) -> None:
         self.written = StringIO()

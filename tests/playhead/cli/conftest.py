@@ -19,7 +19,7 @@ def own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.fixture
 def api(own_environment: None, httpserver: HTTPServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[HTTPServer]:
-    """An API that answers what the test says, found as the command line finds one."""
+    """An API with scripted responses; the command line finds it by `PLAYHEAD_API_URL`."""
     monkeypatch.setenv("PLAYHEAD_API_URL", httpserver.url_for("").rstrip("/"))
     yield httpserver
     httpserver.check_assertions()

@@ -1,4 +1,4 @@
-"""`playhead simulate fork`: a run continued from one of its turns with its caller, and followed to its end."""
+"""`playhead simulate fork`: a run continued from one of its turns with its simulated user, and followed to its end."""
 
 import json
 from typing import Any
@@ -41,7 +41,7 @@ def fork(*options: str) -> Result:
 
 
 def serve(api: HTTPServer, source: dict[str, Any], *looks: dict[str, Any]) -> list[tuple[str, Any]]:
-    """A session that can be forked, and how its fork is seen, one look after the other; what was asked of them."""
+    """Serve a session and the successive states of its fork; returns the commands that were sent."""
     asked: list[tuple[str, Any]] = []
     left = [*looks]
 

@@ -1,4 +1,4 @@
-"""Words of callers and models in the output of every command: none of them steers the operator's terminal."""
+"""Words of users and models in the output of every command: none of them controls the operator's terminal."""
 
 import json
 from pathlib import Path
@@ -32,7 +32,7 @@ FREE_TEXTS = {
     "warnings",
     "when",
 }
-"""The fields whose words are somebody else's."""
+"""The fields whose text users, models or authors of agents write."""
 
 
 def hostile(value: JsonValue, key: str = "", words: str = HOSTILE) -> JsonValue:

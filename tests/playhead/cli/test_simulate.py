@@ -62,7 +62,7 @@ def over(report: Any = PASSED) -> Json:
 
 
 def serve(api: HTTPServer, *looks: Json | Response, report: Any = PASSED) -> list[Request]:
-    """An API on which a suite starts, and is seen like this, one look after the other; the starts it was asked for."""
+    """Serve a suite that starts, and its successive states; returns the requests that started it."""
     starts: list[Request] = []
     left = [*looks]
 

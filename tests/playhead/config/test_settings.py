@@ -270,7 +270,7 @@ def test_the_defaults_of_settings_and_of_the_durable_timing_agree() -> None:
 def test_settings_cannot_be_changed_by_whoever_holds_them() -> None:
     settings = load_settings()
     with pytest.raises(ValueError, match="frozen"):
-        settings.api_port = 1  # type: ignore[misc]  # that it is refused is the point
+        settings.api_port = 1  # type: ignore[misc]  # the assignment must fail
 
 
 def test_every_setting_says_what_it_means_and_what_it_expects() -> None:

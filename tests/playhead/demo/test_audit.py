@@ -37,15 +37,15 @@ ANSWERED = {
 }
 
 
-def _bought(prompt: int, completion: int) -> Spending:
+def _spending(prompt: int, completion: int) -> Spending:
     used = ModelUsage(prompt_tokens=prompt, completion_tokens=completion, total_tokens=prompt + completion, requests=1)
     return spending_of(Usage(llm={MODEL: used}, duration_seconds=1.5), cost_of(MODEL, used, PRICE))
 
 
 STEPS = {
-    StepKey(BOOKED, 0): _bought(100, 3),
-    StepKey(BOOKED, 1): _bought(140, 12),
-    StepKey(DISCARDED, 0): _bought(90, 10),
+    StepKey(BOOKED, 0): _spending(100, 3),
+    StepKey(BOOKED, 1): _spending(140, 12),
+    StepKey(DISCARDED, 0): _spending(90, 10),
 }
 LEDGER = tuple(
     LedgerRow(turn_id, total_of(spent for key, spent in STEPS.items() if key.turn_id == turn_id))
@@ -106,7 +106,7 @@ def _with_an_unsettled_turn() -> Evidence:
 
 
 def _with_a_step_bought_twice() -> Evidence:
-    steps = {**STEPS, StepKey(DISCARDED, 1): _bought(90, 10)}
+    steps = {**STEPS, StepKey(DISCARDED, 1): _spending(90, 10)}
     return replace(EVIDENCE, store=replace(EVIDENCE.store, steps=steps))
 
 
@@ -116,12 +116,12 @@ def _without_a_saved_step() -> Evidence:
 
 
 def _with_a_step_saved_otherwise() -> Evidence:
-    steps = {**STEPS, StepKey(BOOKED, 0): _bought(101, 3)}
+    steps = {**STEPS, StepKey(BOOKED, 0): _spending(101, 3)}
     return replace(EVIDENCE, store=replace(EVIDENCE.store, steps=steps))
 
 
 def _with_a_wrong_bill() -> Evidence:
-    row = LedgerRow(BOOKED, _bought(240, 16))
+    row = LedgerRow(BOOKED, _spending(240, 16))
     return replace(EVIDENCE, ledger=(LEDGER[0], row, LEDGER[2]))
 
 
@@ -184,10 +184,10 @@ def test_amounts_are_equal_however_they_were_written() -> None:
 
 def test_tree_shows_a_discarded_branch_beside_the_one_that_goes_on() -> None:
     greeting = Turn(id="a", parent_id=None, index=0, status="completed", created_at=NOON)
-    given_up = Turn(id="b", parent_id="a", index=1, status="completed", created_at=NOON, user_message=_said("Book."))
+    discarded = Turn(id="b", parent_id="a", index=1, status="completed", created_at=NOON, user_message=_said("Book."))
     after_it = Turn(id="c", parent_id="b", index=2, status="failed", created_at=NOON, user_message=_said("Friday."))
     going_on = Turn(id="d", parent_id="a", index=1, status="completed", created_at=NOON, user_message=_said("[Cancel]"))
-    lines = [Text.from_markup(line).plain for line in tree_lines([greeting, going_on, given_up, after_it], {"b", "c"})]
+    lines = [Text.from_markup(line).plain for line in tree_lines([greeting, going_on, discarded, after_it], {"b", "c"})]
     assert lines == [
         "  ● 0 (greeting) completed",
         "  ├─╮ discarded",

@@ -117,7 +117,7 @@ def _step(step: int, record: SettleTurnsInput | None = None) -> GenerateStepInpu
 def _a_conversation() -> Iterable[HistoryEvent]:
     """A greeting, a message that was answered at the second attempt, and one that was accepted and never answered.
 
-    Between the reply and the end of its turn, variables are read.
+    Between the reply and the end of its turn, variables are extracted.
     """
     used = Usage(llm={"demo:scripted": ModelUsage(prompt_tokens=5, total_tokens=5, requests=1)})
     answer = SendMessageResult(turn=ANSWERED, head=HEAD, previous_version=1)
@@ -148,7 +148,7 @@ async def test_history_tells_turns_by_their_updates_and_steps_by_their_activitie
     account = await read_events(_a_conversation(), pydantic_data_converter)
     assert account.opened == (GREETING.id, ANSWERED.id, "the turn of update msg_2")
     assert account.settled == {GREETING.id, ANSWERED.id}, "a record travels with the next model call, or by itself"
-    bought = [StepKey(ANSWERED.id, 0), StepKey(ANSWERED.id, 1)]
-    assert list(account.steps) == bought, "a call that did not complete has bought nothing"
+    paid = [StepKey(ANSWERED.id, 0), StepKey(ANSWERED.id, 1)]
+    assert list(account.steps) == paid, "a call that did not complete has bought nothing"
     assert [spent.usage.total_tokens for spent in account.steps.values()] == [5, 5]
     assert account.retried == 1, "only model calls count, not settling"

@@ -31,14 +31,14 @@ def prompt_for(goal: str = "Book a table.", facts: Facts = FACTS, manner: str = 
 
 
 def said(*lines: str, prompt: CallerPrompt | None = None, may_hang_up: bool = True, seed: int = 0) -> str | None:
-    """The caller's next message after these lines, which alternate between both and end with the agent's."""
+    """The simulated user's next message after these `lines`, which alternate between both and end with the agent's."""
     own = [number % 2 == len(lines) % 2 for number in range(len(lines))]
     conversation = [Line(by_model=mine, text=text) for mine, text in zip(own, lines, strict=True)]
     return next_message(prompt or prompt_for(), conversation, may_hang_up=may_hang_up, seed=seed)
 
 
 def answers(*lines: str, prompt: CallerPrompt | None = None) -> set[str | None]:
-    """The next messages of callers with many seeds."""
+    """The next messages of simulated users with many seeds."""
     return {said(*lines, prompt=prompt, seed=seed) for seed in range(20)}
 
 

@@ -43,7 +43,7 @@ def tools_of(node: Node) -> ModelRequestParameters:
 
 @dataclass
 class Call:
-    """A conversation with an agent, driven the transition the engine does it."""
+    """A conversation with an agent, driven the way the engine drives it."""
 
     agent: AgentDefinition
     model: Model = field(default_factory=demo_model)

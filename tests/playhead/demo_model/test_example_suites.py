@@ -1,4 +1,4 @@
-"""The example suites, offline: the demo model as caller, agent and judge, with reproducible verdicts."""
+"""The example suites, offline: the demo model as simulated user, agent and judge, with reproducible verdicts."""
 
 import pytest
 

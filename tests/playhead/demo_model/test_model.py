@@ -104,7 +104,7 @@ async def test_a_cut_stream_reports_only_what_was_said() -> None:
 
 
 async def test_every_message_that_is_sent_counts_also_those_that_the_rules_do_not_look_at() -> None:
-    """Requests are cut by what a provider has counted: one that counts less than it gets is sent ever more."""
+    """Requests are cut by the provider's token counts: a provider that counts too few is sent ever longer requests."""
     messages, tools = one_request()
     exchange: list[ModelMessage] = [ModelRequest(parts=[UserPromptPart("x" * 40)]), ModelResponse([TextPart("y" * 40)])]
     counted = []

@@ -1,4 +1,4 @@
-"""Texts of callers and models on the operator's terminal: nothing they write steers it, and JSON keeps its values."""
+"""Texts of users and models on the operator's terminal: nothing they write controls it, and JSON keeps its values."""
 
 import json
 import re

@@ -38,7 +38,7 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
 @asynccontextmanager
 async def server(**limits: float) -> AsyncIterator[int]:
     """The port of a server with these limits."""
-    allowed = ConnectionLimits(**limits)  # type: ignore[arg-type]  # whole numbers where they are wanted
+    allowed = ConnectionLimits(**limits)  # type: ignore[arg-type]  # some fields are integers
     config = uvicorn.Config(application, http=limited_protocol(allowed), ws="none", lifespan="off", log_config=None)
     running = uvicorn.Server(config)
     with listening_socket("127.0.0.1", 0) as listener:
@@ -66,7 +66,7 @@ async def connection(port: int) -> AsyncIterator[tuple[asyncio.StreamReader, asy
 
 
 async def answer_to(port: int, *parts: bytes, pause: float = 0.0) -> bytes:
-    """Everything that is answered to these parts until the server closes the connection."""
+    """Send these parts; returns all that the server sends until it closes the connection."""
     async with connection(port) as (reader, writer), asyncio.timeout(20):
         answer = asyncio.create_task(_everything(reader))
         for part in parts:

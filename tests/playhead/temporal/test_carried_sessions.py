@@ -1,4 +1,4 @@
-"""Inputs of next runs: written from what was written before, and equal to what is read."""
+"""Inputs of next runs: turns are serialized once, and what is read equals what was written."""
 
 from collections import Counter
 from datetime import UTC, datetime

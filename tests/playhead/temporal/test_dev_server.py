@@ -37,7 +37,7 @@ async def http_ports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIt
 
 
 async def test_conversations_are_for_their_owner_alone(http_ports: tuple[ServerAddresses, int]) -> None:
-    """Also in a folder that was there before and that others may read."""
+    """Also in an existing folder that others may read."""
     addresses, _ = http_ports
     files = [*addresses.folder.glob("temporal.*"), addresses.log_file]
     assert len(files) > 2

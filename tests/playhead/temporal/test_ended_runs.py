@@ -1,4 +1,4 @@
-"""Queries that meet the end of a run: no run that has ended is replayed for them, and the next one answers."""
+"""Queries that arrive while a run ends: no ended run is replayed for them, and the next run answers."""
 
 import asyncio
 import threading
@@ -68,7 +68,7 @@ class CountingRunner(SessionRunner):
 
 @pytest_asyncio.fixture
 async def plain(client: Client) -> Client:
-    """A client whose workers have the runner that they are given."""
+    """A client without Playhead's plugin, so that its workers use the runner they are given."""
     return await Client.connect(client.service_client.config.target_host, interceptors=[LateQueries()])
 
 
@@ -92,7 +92,7 @@ async def test_no_run_is_replayed_for_a_query_that_met_its_end(plain: Client) ->
 async def test_a_run_that_was_asked_for_by_its_id_is_not_exchanged_for_another(
     plain: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is refused for a moment, and answers afterwards."""
+    """Its queries are rejected for a moment, and answered afterwards."""
     runner, task_queue = SessionRunner(UnsandboxedWorkflowRunner()), f"counters-{uuid4().hex[:8]}"
     async with Worker(plain, task_queue=task_queue, workflows=[Counter], workflow_runner=runner):
         handle = await plain.start_workflow(Counter.run, 0, id=task_queue, task_queue=task_queue)
@@ -103,6 +103,6 @@ async def test_a_run_that_was_asked_for_by_its_id_is_not_exchanged_for_another(
         assert await handle.query(Counter.count) == 1  # the next run has begun
         with pytest.raises(WorkflowQueryFailedError, match=RUN_HAS_ENDED.split(".")[0]):
             await first.query(Counter.count)
-        monkeypatch.setattr(ended_runs, "REFUSED_SECONDS", 0.0)
+        monkeypatch.setattr(ended_runs, "REJECTED_SECONDS", 0.0)
         assert await first.query(Counter.count) == 1
         await handle.terminate()

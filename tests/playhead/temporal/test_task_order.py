@@ -1,4 +1,4 @@
-"""A worker that has forgotten a workflow sees what happened in the order in which every replay sees it."""
+"""A worker that has evicted a workflow receives its events in the same order as every replay."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -33,7 +33,7 @@ async def answer() -> None:
 
 @workflow.defn
 class Ledger:
-    """Notes what happens, and orders something else for an update that comes at another place."""
+    """Notes what happens; the command of an update depends on the number of notes before it."""
 
     def __init__(self) -> None:
         self._notes: list[str] = []
@@ -81,7 +81,7 @@ class Ledger:
 
 @pytest_asyncio.fixture
 async def ledger(client: Client) -> AsyncIterator[WorkflowHandle[Ledger, list[str]]]:
-    """A workflow whose worker forgets it after each task."""
+    """A workflow whose worker evicts it after each task."""
     plain = await Client.connect(client.service_client.config.target_host)
     task_queue = f"ledgers-{uuid4().hex[:8]}"
     async with Worker(
@@ -103,7 +103,7 @@ def gate(name: str) -> str:
 
 
 async def let_go_on(ledger: WorkflowHandle[Ledger, list[str]], *gates: str) -> None:
-    """Let one activity after the other end, and wait each time until the workflow has taken that in."""
+    """Let the activities end one after the other, and wait each time until the workflow has processed that."""
     for each in gates:
         before = len(await ledger.query(Ledger.notes))
         released.setdefault(each, asyncio.Event()).set()
@@ -116,7 +116,7 @@ async def let_go_on(ledger: WorkflowHandle[Ledger, list[str]], *gates: str) -> N
 
 
 async def ended(ledger: WorkflowHandle[Ledger, list[str]]) -> tuple[list[str], WorkflowHistory]:
-    """The notes at the end of a workflow, and its history, which is replayed: its commands must be the same."""
+    """End the workflow and replay its history, which must give the same commands; returns its notes and history."""
     await ledger.signal(Ledger.end)
     notes = await ledger.result()
     history = await ledger.fetch_history()

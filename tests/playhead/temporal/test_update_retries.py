@@ -12,7 +12,7 @@ FALLEN = "Unable to perform workflow execution update due to unexpected workflow
 
 
 class Server(OutboundInterceptor):
-    """Fails so many times, and then takes the update."""
+    """Fails so many times, and then accepts the update."""
 
     def __init__(self, failures: int, message: str = FALLEN) -> None:
         self._failures = failures

@@ -30,7 +30,7 @@ async def test_totals_are_the_sum_of_the_rows(database: Database) -> None:
     turns = conversation(9)
     for number, each in enumerate(turns, start=1):
         price = Decimal("0.1") + number * SMALLEST
-        await save_step(StepStore(database), each.id, bought=reply(cost=price))
+        await save_step(StepStore(database), each.id, model_reply=reply(cost=price))
         await SettlementStore(database).settle(settling(each, version=number))
     ledger = LedgerStore(database)
     rows = (await ledger.rows(ORGANIZATION, limit=100)).items
@@ -45,7 +45,7 @@ async def test_totals_are_the_sum_of_the_rows(database: Database) -> None:
 async def test_seconds_that_were_charged_stand_beside_the_models(database: Database) -> None:
     await session_in(database)
     for each, seconds in zip(conversation(3), (0.5, 1.25, 0.0), strict=True):
-        await save_step(StepStore(database), each.id, bought=charged(reply(), seconds))
+        await save_step(StepStore(database), each.id, model_reply=charged(reply(), seconds))
         await SettlementStore(database).settle(settling(each))
     ledger = LedgerStore(database)
     rows = (await ledger.rows(ORGANIZATION, limit=100)).items
@@ -56,18 +56,18 @@ async def test_seconds_that_were_charged_stand_beside_the_models(database: Datab
     assert (totals.turns, totals.usage.model_seconds, set(totals.usage.llm)) == (3, 1.75, {MODEL})
 
 
-def charged(bought: ModelReply, seconds: float) -> ModelReply:
-    """A reply that took a model some seconds, at two dollars each."""
-    usage = bought.usage.model_copy(update={"model_seconds": seconds})
-    cost = merge_costs([bought.cost, cost_of_seconds(seconds, Decimal(2))])
-    return bought.model_copy(update={"usage": usage, "cost": cost})
+def charged(answer: ModelReply, seconds: float) -> ModelReply:
+    """The reply, with seconds of model time at two dollars each."""
+    usage = answer.usage.model_copy(update={"model_seconds": seconds})
+    cost = merge_costs([answer.cost, cost_of_seconds(seconds, Decimal(2))])
+    return answer.model_copy(update={"usage": usage, "cost": cost})
 
 
 async def test_model_without_a_price_is_named_and_not_counted_as_free(database: Database) -> None:
     await session_in(database)
     steps = StepStore(database)
-    await save_step(steps, "turn_0", 0, bought=reply(cost=None))
-    await save_step(steps, "turn_0", 1, bought=reply("demo:scripted", cost=Decimal(0)))
+    await save_step(steps, "turn_0", 0, model_reply=reply(cost=None))
+    await save_step(steps, "turn_0", 1, model_reply=reply("demo:scripted", cost=Decimal(0)))
     await SettlementStore(database).settle(settling(turn("turn_0")))
     cost = (await LedgerStore(database).totals(ORGANIZATION)).cost
     assert cost.unpriced_models == (MODEL,)
@@ -77,8 +77,8 @@ async def test_model_without_a_price_is_named_and_not_counted_as_free(database: 
 async def test_model_that_was_priced_only_sometimes_is_both_priced_and_named(database: Database) -> None:
     await session_in(database)
     steps = StepStore(database)
-    await save_step(steps, "turn_0", 0, bought=reply(cost=None))
-    await save_step(steps, "turn_0", 1, bought=reply(cost=Decimal("0.25")))
+    await save_step(steps, "turn_0", 0, model_reply=reply(cost=None))
+    await save_step(steps, "turn_0", 1, model_reply=reply(cost=Decimal("0.25")))
     await SettlementStore(database).settle(settling(turn("turn_0")))
     cost = (await LedgerStore(database).totals(ORGANIZATION)).cost
     assert (cost.unpriced_models, cost.breakdown) == ((MODEL,), {MODEL: Decimal("0.25")})

@@ -1,4 +1,4 @@
-"""Usage of ranges of time: exact, by day in a time zone, agent, model and purpose, within one organization."""
+"""Usage in a range of time: exact, by day in a time zone, agent, model and purpose, within one organization."""
 
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal

@@ -1,4 +1,4 @@
-"""Daemon threads: results, errors, and processes that end while a thread of theirs does not."""
+"""Daemon threads: results, errors, and processes that end although one of their threads does not."""
 
 import asyncio
 import subprocess

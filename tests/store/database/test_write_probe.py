@@ -1,4 +1,4 @@
-"""The write probe: a database that can be read and not written is unavailable."""
+"""The write probe: a database that can be read but not written is unavailable."""
 
 import asyncio
 import os

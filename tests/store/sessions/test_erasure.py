@@ -43,7 +43,7 @@ async def spent(database: Database) -> OrganizationUsage:
 
 
 async def rows_with(database: Database, text: str) -> dict[str, int]:
-    """In how many rows of each table a text stands."""
+    """The number of rows of each table that contain a text."""
 
     def work(connection: Connection) -> dict[str, int]:
         found = {}
@@ -64,12 +64,12 @@ async def talked(database: Database) -> None:
     """A session of two settled turns with a discarded branch, and a blob of its workflow."""
     await session_in(database)
     steps = StepStore(database)
-    told = [each.model_copy(update={"error": WORDS}) for each in conversation(2)]
-    for each in told:
-        await save_step(steps, each.id, messages=f'["{WORDS}"]', bought=reply(text=WORDS))
-    given_up = DiscardedBranch(id="br_1", rewound_from_turn_id=None, leaf_turn_id="turn_1", discarded_at=START)
+    recorded = [each.model_copy(update={"error": WORDS}) for each in conversation(2)]
+    for each in recorded:
+        await save_step(steps, each.id, messages=f'["{WORDS}"]', model_reply=reply(text=WORDS))
+    discarded = DiscardedBranch(id="br_1", rewound_from_turn_id=None, leaf_turn_id="turn_1", discarded_at=START)
     fact = SessionFact(key="rewound-1", type="rewound", created_at=START, payload={"why": WORDS})
-    await SettlementStore(database).settle(settling(*told, branches=(given_up,), facts=(fact,)))
+    await SettlementStore(database).settle(settling(*recorded, branches=(discarded,), facts=(fact,)))
     await BlobStore(database).store(f"session-{SESSION}", [WORDS.encode()])
 
 
@@ -139,7 +139,7 @@ async def test_a_settlement_that_comes_after_the_erasure_bills_nothing_twice_and
 ) -> None:
     await session_in(database)
     late = turn("turn_0").model_copy(update={"error": WORDS})
-    await save_step(StepStore(database), "turn_0", bought=reply(text=WORDS))
+    await save_step(StepStore(database), "turn_0", model_reply=reply(text=WORDS))
     await ErasureStore(database).erase(ORGANIZATION, SESSION)
     assert (await SettlementStore(database).settle(settling(late))).billed == 0
     assert [row.cost.total for row in await ledger(database)] == [PRICE]
@@ -151,8 +151,8 @@ async def test_a_reply_that_comes_after_the_erasure_is_billed_once_and_not_kept(
     steps = StepStore(database)
     await save_step(steps, "turn_0")
     await ErasureStore(database).erase(ORGANIZATION, SESSION)
-    for _ in range(2):  # the second time because the answer to the first was lost
-        saved = await save_step(steps, "turn_0", 1, messages=f'["{WORDS}"]', bought=reply(text=WORDS))
+    for _ in range(2):  # the second time because the result of the first was lost
+        saved = await save_step(steps, "turn_0", 1, messages=f'["{WORDS}"]', model_reply=reply(text=WORDS))
         assert saved.reply.text == WORDS, "who waits for the reply has it"
     assert [(row.turn_id, row.cost.total) for row in await ledger(database)] == [
         ("turn_0", PRICE),
@@ -170,7 +170,7 @@ async def test_a_reply_is_kept_or_billed_late_and_never_lost_whoever_comes_first
     for number in range(10):
         session_id = f"ses_{number}"
         await SessionStore(database).create(new_session(await agent_in(database), session_id))
-        saving = save_step(StepStore(other_process), "turn_0", session_id=session_id, bought=reply(text=WORDS))
+        saving = save_step(StepStore(other_process), "turn_0", session_id=session_id, model_reply=reply(text=WORDS))
         erasing = ErasureStore(database).erase(ORGANIZATION, session_id)
         first, second = (saving, erasing) if number % 2 else (erasing, saving)
         await asyncio.gather(first, second)

@@ -14,7 +14,7 @@ from tests.support.stored_conversations import SESSION, conversation, session_in
 
 @pytest.fixture
 async def settlement(database: Database) -> SettlementStore:
-    """Settling of a session that was created and has never been settled."""
+    """The settlements of a session that was created and has never been settled."""
     await session_in(database)
     return SettlementStore(database)
 

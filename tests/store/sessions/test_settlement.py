@@ -37,7 +37,7 @@ from tests.support.stored_conversations import (
 
 @pytest.fixture
 async def settlement(database: Database) -> SettlementStore:
-    """Settling of a session that was created and has never been settled."""
+    """The settlements of a session that was created and has never been settled."""
     await session_in(database)
     return SettlementStore(database)
 
@@ -126,7 +126,7 @@ async def test_sessions_that_settle_at_once_add_up(database: Database, other_pro
     for session_id in sessions:
         await session_in(database, session_id)
         await save_step(StepStore(database), "turn_0", session_id=session_id)
-        await save_step(StepStore(database), "turn_0", 1, session_id=session_id, bought=reply("demo:scripted"))
+        await save_step(StepStore(database), "turn_0", 1, session_id=session_id, model_reply=reply("demo:scripted"))
     stores = [SettlementStore(database), SettlementStore(other_process)]
     await asyncio.gather(
         *(

@@ -45,7 +45,7 @@ async def test_steps_of_a_turn_come_in_order(steps: StepStore) -> None:
 async def test_first_of_racing_attempts_wins_and_all_see_it(database: Database, other_process: Database) -> None:
     here, there = StepStore(database), StepStore(other_process)
     attempts = [
-        save_step(here if number % 2 else there, "turn_0", bought=reply(text=f"attempt {number}"))
+        save_step(here if number % 2 else there, "turn_0", model_reply=reply(text=f"attempt {number}"))
         for number in range(8)
     ]
     texts = {saved.reply.text for saved in await asyncio.gather(*attempts)}

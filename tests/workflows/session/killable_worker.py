@@ -92,7 +92,7 @@ class _KillsWorkerInbound(ActivityInboundInterceptor):
 
 
 class KillableWorker:
-    """The process."""
+    """A worker process."""
 
     def __init__(self, process: Forked, log_file: Path) -> None:
         self._process = process

@@ -27,8 +27,7 @@ def differences(view: TimelineView, model: LiveTimeline) -> list[str]:
     wrong = [
         f"{name}: {live} is live, {expected} expected" for name, (live, expected) in found.items() if live != expected
     ]
-    shown = [*view.turns, *view.future, *(turn for each in view.discarded_branches for turn in each.turns)]
-    return wrong or [unlike for turn in shown if (unlike := difference(turn, model))]
+    return wrong or [unlike for turn in view.all_turns if (unlike := difference(turn, model))]
 
 
 def difference(turn: Turn, model: LiveTimeline) -> str | None:
@@ -64,6 +63,6 @@ def require_contexts(journal: Iterable[ProviderRequest], model: LiveTimeline) ->
         turn.text: [model.turns[each].text for each in model.path_to(turn_id)] for turn_id, turn in model.turns.items()
     }
     for asked in journal:
-        told = [text for role, text in asked.conversation if role == "user" and text != OPENING_CUE]
-        assert len(set(told)) == len(told)
-        assert set(told) <= set(above[told[-1]])
+        sent = [text for role, text in asked.conversation if role == "user" and text != OPENING_CUE]
+        assert len(set(sent)) == len(sent)
+        assert set(sent) <= set(above[sent[-1]])

@@ -35,7 +35,7 @@ async def _recorded(source: SessionHandle, path: list[str]) -> list[Turn]:
 
 
 async def _begun(source: SessionHandle, turns: list[Turn]) -> SessionHandle:
-    """The new session, written down and started as the API does."""
+    """The new session, stored and started as the API does it."""
     stack = source.stack
     stored = await SessionStore(stack.database).find(ORGANIZATION, source.id)
     assert stored is not None

@@ -22,7 +22,7 @@ from tests.workflows.session.live_comparison import reply_of
 from workflows.search_attributes import ALL
 
 EVENTS_PER_RUN = 80
-"""After so many events the server suggests to continue as new; a turn takes about a dozen."""
+"""Number of events after which the server suggests continue-as-new; a turn takes about a dozen."""
 PATIENCE = 60.0
 """Seconds for one command; the worker may just have been killed."""
 

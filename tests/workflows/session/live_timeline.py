@@ -8,12 +8,12 @@ from tests.support.reference_timeline import ReferenceTimeline
 
 @dataclass
 class LiveTimeline(ReferenceTimeline):
-    """A reference timeline with a model: between two commands it says exactly what is visible."""
+    """A reference timeline with a model: between two commands it shows exactly what is visible."""
 
     held: set[str] = field(default_factory=set)
     """Texts whose replies are held back."""
     failing: set[str] = field(default_factory=set)
-    """Texts that no reply is found for."""
+    """Texts for which the model fails."""
 
     def greet(self, turn_id: str) -> None:
         super().greet(turn_id)
@@ -36,7 +36,7 @@ class LiveTimeline(ReferenceTimeline):
         self._answer()
 
     def release(self, text: str) -> None:
-        """Let the replies to a text come that were held back."""
+        """Release the held replies to a text."""
         self.held.discard(text)
         for turn_id in list(self.turns):
             if turn_id in self.pending and self.turns[turn_id].text == text:

@@ -13,12 +13,12 @@ with workflow.unsafe.imports_passed_through():
     from workflows.activity_options import model_call_options
 
 PATIENT = Timing(heartbeat=120.0, retry_initial=0.05, retry_maximum=0.2)
-"""A worker may be silent for so long that a cancellation which waited for it would come too late for any test."""
+"""A heartbeat timeout so long that a cancellation that waited for it would be too late for any test."""
 
 
 @workflow.defn
 class OneStep:
-    """Buys a reply, or reads variables, and returns what the activity returned after all."""
+    """Generates a reply or extracts variables, and returns the result of the activity, also after a cancellation."""
 
     def __init__(self) -> None:
         self._is_cancelled = False
@@ -39,5 +39,5 @@ class OneStep:
 
     @workflow.signal
     def cancel(self) -> None:
-        """The answer is no longer wanted."""
+        """Cancel the step."""
         self._is_cancelled = True

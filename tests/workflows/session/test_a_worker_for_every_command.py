@@ -62,6 +62,6 @@ async def test_node_context_and_log_are_right_after_a_rewind_whichever_worker_an
 
 
 def entered_in(view: TimelineView) -> list[str | None]:
-    """The nodes that the log of the visible branch says were entered."""
+    """The nodes that were entered, by the log of the visible branch."""
     log = realtime_feedback_events(view.turns)
     return [entry.node_id for entry in log if entry.type == "rtf-node-transition"]

@@ -43,7 +43,7 @@ Scripted = Callable[..., ScriptedModel]
 
 SPEECH = "We open at nine, and we close at six in the evening."
 HEARD = SPEECH[: len(SPEECH) // 2]
-"""A held reply has got so far."""
+"""The part of a held reply that has arrived."""
 PRICED = "cut-off"
 """The one model of these tests with a price: a dollar a token, in or out."""
 AGENT = parse_definition(
@@ -116,7 +116,7 @@ async def bench(stack_without_worker: SessionStack, scripted: Scripted) -> Bench
 async def working(
     bench: Bench, *, database: Database | None = None, dispatcher: ToolLister | None = None
 ) -> AsyncIterator[None]:
-    """A worker that takes steps while the block runs, and gives up at once at its end."""
+    """A worker for single steps while the block runs; it stops without a grace period."""
     store = database or bench.stack.database
     price = TokenPrice(input=Decimal(1_000_000), output=Decimal(1_000_000))
     steps, providers = StepStore(store), ModelProviders(prices={f"openai:{bench.model.name}": price})

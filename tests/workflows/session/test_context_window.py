@@ -1,4 +1,4 @@
-"""Conversations longer than a request to their model may be: the provider's journal says what was sent."""
+"""Conversations longer than a request to their model may be: the provider's journal shows what was sent."""
 
 from collections.abc import Callable
 from itertools import pairwise

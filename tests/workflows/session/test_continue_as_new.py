@@ -47,14 +47,14 @@ Scripted = Callable[..., ScriptedModel]
 SLOW_END_SECONDS = 3.0
 """Time in which a query arrives, also on a busy machine."""
 SLOW_REPLAY_SECONDS = 20.0
-"""Longest time that a replay is held up; the deadlock detector takes more."""
+"""Longest time that a replay is held up; the deadlock detector allows more."""
 EVENTS_PER_RUN = 60
-"""After so many events the server of these tests suggests to continue as new; a turn takes about a dozen."""
+"""Number of events after which the server suggests continue-as-new; a turn takes about a dozen."""
 
 
 @pytest_asyncio.fixture(scope="module")
 async def impatient_server(database: Database) -> AsyncIterator[WorkflowEnvironment]:
-    """A server that finds a history long very soon."""
+    """A server that suggests continue-as-new early."""
     server = await WorkflowEnvironment.start_local(
         dev_server_existing_path=str(server_program()),
         search_attributes=list(ALL),
@@ -113,7 +113,7 @@ async def test_a_later_run_says_what_the_session_is(stack: SessionStack, scripte
     api = SessionClient(stack.client, task_queue=stack.task_queue, wait_seconds=10.0)
     await api.open(session.start)
     await talk_into_another_run(session)
-    # Temporal keeps the summary of the first run with that run alone; the details are those of the run.
+    # Temporal keeps the static summary with the first run alone; the current details belong to each run.
     assert f"{session.start.name}" in await shown(session)
     assert f"library-clerk, version {session.start.agent.version}" in await shown(session)
 
@@ -122,9 +122,9 @@ async def test_a_later_run_says_what_the_session_is(stack: SessionStack, scripte
 async def test_a_query_that_meets_the_end_of_a_run_waits_for_no_replay(
     client: Client, database: Database, scripted: Scripted, monkeypatch: pytest.MonkeyPatch, has_seen_it_end: bool
 ) -> None:
-    """Temporal has the run that ended answer it: a worker replays that run, here until the query is answered.
+    """Temporal sends it to the run that ended, and a worker replays that run, here until the query is answered.
 
-    Only a worker that has not seen the run end does so.
+    A worker that has seen the run end rejects the query instead.
     """
     end_run, ending, loop = SessionWorkflow._next_run, asyncio.Event(), asyncio.get_running_loop()
     is_answered = threading.Event()
@@ -138,14 +138,14 @@ async def test_a_query_that_meets_the_end_of_a_run_waits_for_no_replay(
         return end_run(self, start)
 
     if not has_seen_it_end:
-        monkeypatch.setattr(ended_runs, "REFUSED_SECONDS", 0.0)
-    stack = SessionStack.on(client, database, f"slow-ends-{uuid4().hex[:8]}")  # not replayed: its limit is another
+        monkeypatch.setattr(ended_runs, "REJECTED_SECONDS", 0.0)
+    stack = SessionStack.on(client, database, f"slow-ends-{uuid4().hex[:8]}")  # not replayed: its limit is different
     api = SessionClient(client, task_queue=stack.task_queue, wait_seconds=10.0)
     monkeypatch.setattr("api.temporal.session_client.QUERY_SECONDS", SLOW_END_SECONDS + SLOW_REPLAY_SECONDS / 2)
     shorten_runs(monkeypatch, stack.task_queue, CONTINUE_AFTER_UPDATES=2)
     monkeypatch.setattr(SessionWorkflow, "_next_run", end_slowly)
     async with session_worker(stack):
-        # Nothing else may happen meanwhile: Temporal would have the run ended once more.
+        # Nothing else may happen meanwhile: Temporal would reject the end of the run, and it would be repeated.
         unsettled = QUICK.model_copy(update={"settle_within": 60.0})
         session = await stack.open(model=scripted().string, timing=unsettled)
         await session.until_settled()
@@ -160,7 +160,7 @@ async def test_a_query_that_meets_the_end_of_a_run_waits_for_no_replay(
 async def test_nobody_waits_for_a_run_once_the_next_is_asked(
     stack: SessionStack, scripted: Scripted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Temporal may hold back the first task of the next run as long as somebody does."""
+    """Temporal may hold back the first task of the next run while a query waits for the earlier one."""
     ask, waiting, most = session_client._timeline_of, [], []
 
     async def note(handle: session_client.Handle) -> TimelineView:
@@ -183,7 +183,7 @@ async def test_nobody_waits_for_a_run_once_the_next_is_asked(
 async def test_a_run_that_has_answered_is_asked_once(
     stack: SessionStack, scripted: Scripted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A slow answer of a young run may have been meant for the run before, unless this one had answered already."""
+    """A slow query of a young run may have met the end of the one before, unless this run has already answered one."""
     ask, asked = session_client._timeline_of, []
 
     async def note(handle: session_client.Handle) -> TimelineView:
@@ -204,7 +204,7 @@ async def test_a_run_that_has_answered_is_asked_once(
 async def test_a_long_run_ends_when_nothing_is_being_settled(
     client: Client, database: Database, scripted: Scripted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Temporal does not take the end of a run if something happens meanwhile: a worker then replays all of the run."""
+    """Temporal rejects the end of a run if something happens meanwhile, and a worker then replays the whole run."""
     stack = SessionStack.on(client, database, f"quiet-ends-{uuid4().hex[:8]}")
     shorten_runs(monkeypatch, stack.task_queue, CONTINUE_AFTER_EVENTS=0)
     settlement = HeldSettlement(database)
@@ -226,13 +226,13 @@ async def test_a_long_run_ends_when_nothing_is_being_settled(
 async def test_a_rewind_reaches_back_into_an_earlier_run(stack: SessionStack, scripted: Scripted) -> None:
     session = await stack.open(model=scripted().string)
     first = await session.say("Hello")
-    given_up = await talk_into_another_run(session)
+    discarded = await talk_into_another_run(session)
     head = await session.rewind(first.turn.id)
     assert head.head_turn_id == first.turn.id
     branched = await session.say("Another way")
     assert branched.turn.parent_id == first.turn.id
     [branch] = (await session.timeline()).discarded_branches
-    assert branch.leaf_turn_id == given_up.turn.id
+    assert branch.leaf_turn_id == discarded.turn.id
 
 
 async def test_clients_that_speak_at_the_moment_of_change_are_all_heard(
@@ -244,15 +244,15 @@ async def test_clients_that_speak_at_the_moment_of_change_are_all_heard(
     async def chat(who: str) -> list[SendMessageResult]:
         return [await session.say(f"{who} {number}", on_busy="enqueue") for number in range(8)]
 
-    told = await asyncio.gather(*(chat(who) for who in ("Ada", "Bob", "Cy")))
-    assert all(spoken(each.turn) for results in told for each in results)
+    chats = await asyncio.gather(*(chat(who) for who in ("Ada", "Bob", "Cy")))
+    assert all(spoken(each.turn) for results in chats for each in results)
     for number in range(5):
         await session.handle.signal("user_message", f"signal {number}")
     await eventually(lambda: all_answered(session, 1 + 24 + 5))
     assert len(model.journal) == 29
     assert len(await session.billed(30)) == 30
-    heard = [text for text, _ in await session.texts() if text and text.startswith("Ada")]
-    assert heard == [f"Ada {number}" for number in range(8)]
+    from_ada = [text for text, _ in await session.texts() if text and text.startswith("Ada")]
+    assert from_ada == [f"Ada {number}" for number in range(8)]
 
 
 async def test_a_run_does_not_change_while_a_reply_is_pending(stack: SessionStack, scripted: Scripted) -> None:
@@ -314,11 +314,11 @@ async def test_a_run_ends_before_temporal_takes_no_more_updates_or_signals(
 
 
 async def talk_into_another_run(session: SessionHandle) -> SendMessageResult:
-    """Go on talking until the session has changed its run; the last answer of the old run."""
+    """Send messages until the session continues as new; returns the last answer of the old run."""
     first = (await session.status()).run_id
     for number in range(50):
         result = await session.say(f"And {number}")
-        await session.until_settled()  # the run may end until then: what is said meanwhile begins the next one
+        await session.until_settled()  # the run may end by then, and a later message goes to the next one
         if await another_run(session, first):
             return result
     raise AssertionError("the session never continued as new")

@@ -73,8 +73,8 @@ async def test_a_transition_moves_the_node_within_the_turn(stack: SessionStack, 
     _, second = model.journal
     assert second.instructions.endswith("Ask for the title.")
     assert second.tools == ["back", "farewell"]
-    role, told = second.conversation[-1]
-    assert (role, told) == ("tool", "The conversation is now at loans. The user was just told: I look it up.")
+    role, content = second.conversation[-1]
+    assert (role, content) == ("tool", "The conversation is now at loans. The user was just told: I look it up.")
 
 
 async def test_an_end_node_ends_the_session_with_its_words(stack: SessionStack, scripted: Scripted) -> None:

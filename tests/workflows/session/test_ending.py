@@ -181,16 +181,16 @@ async def test_the_end_is_told_after_what_was_read_last(stack: SessionStack, scr
     await session.say("That is all")
     await gate.reached()
 
-    async def told() -> list[str]:
+    async def logged() -> list[str]:
         return [row.type for row in await EventLog(stack.database).after(session.id, 0, limit=100)]
 
     async def has_said_goodbye() -> bool:
-        return (await told())[-2:] == ["session_end", "turn_completed"]
+        return (await logged())[-2:] == ["session_end", "turn_completed"]
 
     await eventually(has_said_goodbye)
     gate.open()
     await session.handle.result()
-    assert (await told())[-4:] == ["session_end", "turn_completed", "variables_extracted", "session_completed"]
+    assert (await logged())[-4:] == ["session_end", "turn_completed", "variables_extracted", "session_completed"]
 
 
 async def test_a_model_that_cannot_read_them_does_not_keep_the_session_open(

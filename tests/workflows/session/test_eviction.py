@@ -1,4 +1,4 @@
-"""Sessions that a worker drops from its memory: nothing is left running there, and they go on when they are needed."""
+"""Sessions evicted from a worker's cache: nothing is left running there, and they go on when they are needed."""
 
 import logging
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""A session whose worker has forgotten it, after tasks that left nothing behind in its history but their own events."""
+"""A session that its worker has evicted, after tasks that left nothing in its history but their own events."""
 
 from collections.abc import Callable
 
@@ -15,7 +15,7 @@ from workflows.session.workflow import SessionWorkflow
 async def test_a_session_that_ends_after_tasks_without_commands_is_settled(
     stack_without_worker: SessionStack, scripted: Callable[..., ScriptedModel]
 ) -> None:
-    """Its worker may not hand over the end of the settlement together with that of the session, in another order."""
+    """The workflow must not receive the end of its settlement together with the command to end, in another order."""
     stack, settlement = stack_without_worker, HeldSettlement(stack_without_worker.database)
     async with Worker(
         stack.client,
@@ -35,7 +35,7 @@ async def test_a_session_that_ends_after_tasks_without_commands_is_settled(
 
 
 async def has_gone_on(session: SessionHandle) -> None:
-    """Wait until a session has taken in what was sent to it."""
+    """Wait until a session has processed what was sent to it."""
 
     async def has_no_task() -> bool:
         return not (await session.handle.describe()).raw_description.HasField("pending_workflow_task")

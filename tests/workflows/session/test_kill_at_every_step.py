@@ -21,7 +21,7 @@ from tests.workflows.session.killable_worker import KillPoint, killable_worker
 Scripted = Callable[..., ScriptedModel]
 
 SOON_MISSED = QUICK.model_copy(update={"heartbeat": 4.0})
-"""A dead worker is noticed after four seconds; a living one is not silent for so long, on a busy machine either."""
+"""A dead worker is noticed after four seconds; a living one is not silent for so long, even on a busy machine."""
 STEPS = (
     ("generate_step", 1),  # calls the tool
     ("call_tool", 1),
@@ -87,14 +87,14 @@ async def survive(kill_point: KillPoint, stack: SessionStack, model: ScriptedMod
 
 
 def asking_at_the_desk(service: str) -> AgentDefinition:
-    """The library, where the variables of the loans are known already when the desk is left."""
+    """The library, with the variables of the node `loans` extracted already when the desk is left."""
     agent = library_agent(service)
     desk = agent.nodes["desk"].model_copy(update={"extract": agent.nodes["loans"].extract})
     return agent.model_copy(update={"nodes": {**agent.nodes, "desk": desk}})
 
 
 async def assert_the_turn_is_whole(session: SessionHandle, turn: Turn) -> None:
-    """Words, node, context and events are those of a turn in which nothing went wrong."""
+    """Check that words, node, context and events are those of a turn in which nothing went wrong."""
     assert spoken(turn) == "It stands on shelf B7.\n\nWhich copy?"
     assert types_of(turn) == [
         *("tool_call_started", "tool_call_result"),

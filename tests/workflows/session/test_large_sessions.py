@@ -23,15 +23,15 @@ from tests.support.waiting import eventually
 Scripted = Callable[..., ScriptedModel]
 
 LONG = "x" * 31_000
-"""Nearly the longest message there is; the scripted model says it again, so a turn has twice as much."""
+"""Nearly the longest message that is accepted; the scripted model repeats it, so a turn has twice as much."""
 MEGABYTE = 1_000_000
 TEMPORAL_TAKES = 4 * 1_024 * 1_024
-"""No message between a client, the server and a worker may be larger."""
+"""Maximum bytes of a message between a client, the server and a worker."""
 
 
 @pytest_asyncio.fixture
 async def stack(client: Client, database: Database, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[SessionStack]:
-    """A stack on which a run of a session takes 15 messages, less than the 4 MB at which the server suggests a new run.
+    """A stack on which a run ends after 15 messages, before the 4 MB at which the server suggests continue-as-new.
 
     A turn of two such texts leaves 130 to 190 KB, depending on whether it is settled alone or with its neighbours.
     """

@@ -1,4 +1,4 @@
-"""Lines of simulated users in suites, generated in the activity of the reply: bought once, and billed by itself."""
+"""Simulated users' messages in suites, generated in the activity of the reply: paid for once, and billed separately."""
 
 import asyncio
 from collections.abc import Callable
@@ -45,7 +45,7 @@ async def ended(session: SessionHandle) -> SessionHead:
 
 
 async def calls_of_their_own(session: SessionHandle) -> tuple[int, int]:
-    """The activities for replies, and those for lines alone."""
+    """The number of activities for replies, and of those for messages of the simulated user alone."""
     return len(await session.scheduled("generate_step")), len(await session.scheduled("play_caller"))
 
 
@@ -73,7 +73,7 @@ async def test_a_turn_takes_no_longer_for_the_line_after_it(stack: SessionStack,
     caller = scripted(TextReply("Do you have Emma?"), TextReply("And Persuasion?", gate=gate), HANG_UP)
     session = await opened(stack, caller, scripted(TextReply("We do."), TextReply("That too.")))
     await gate.reached()
-    await asyncio.sleep(1.0)  # the caller thinks for so long
+    await asyncio.sleep(1.0)  # the time of the simulated user's model
     gate.open()
     await ended(session)
     _, first, second = (await session.timeline()).turns
@@ -138,7 +138,7 @@ async def test_no_line_is_bought_beyond_a_limit(stack_without_worker: SessionSta
 
 
 async def test_outside_of_suites_every_line_has_an_activity_of_its_own(stack: SessionStack, scripted: Scripted) -> None:
-    """A person may take over between a reply and the line after it."""
+    """A person may take over between a reply and the simulated user's next message."""
     gate = Gate()
     caller = scripted(TextReply("Do you have Emma?"), TextReply("Never said.", gate=gate))
     session = await opened(stack, caller, scripted(TextReply("We do."), TextReply("Of course.")), suite_id=None)

@@ -1,6 +1,6 @@
 """Arbitrary commands on a live session, with killed workers, compared with the reference model after each.
 
-LIVE_EXAMPLES=200 pytest tests/workflows/session/test_live_machine.py     for a longer look
+LIVE_EXAMPLES=200 pytest tests/workflows/session/test_live_machine.py     for a longer run
 """
 
 import asyncio
@@ -63,20 +63,23 @@ PROFILE = settings(
     database=None,
     derandomize="LIVE_EXAMPLES" not in os.environ,
     suppress_health_check=list(HealthCheck),
-    phases=[Phase.generate],  # making a failing example smaller would take an hour; its steps are printed
+    phases=[Phase.generate],  # shrinking a failing example would take an hour; its steps are printed
 )
 
 Result = TypeVar("Result")
 
 
 def is_open(machine: "LiveSession") -> bool:
-    """The one precondition of rules. The rest each rule checks itself: Hypothesis must be offered the same choices when
-    the same steps begin again, and the winner of a race differs."""
+    """True until the session ends: the only precondition of rules.
+
+    Each rule checks the rest itself: Hypothesis must get the same choices when it repeats the same steps, and the
+    winner of a race differs.
+    """
     return machine.model.reason is None
 
 
 class LiveSession(RuleBasedStateMachine):
-    """Everything that can be asked of a session, and what can happen to its worker."""
+    """All commands of a session, and the death of its worker."""
 
     stack: LiveStack
 
@@ -133,7 +136,7 @@ class LiveSession(RuleBasedStateMachine):
     @precondition(is_open)
     @rule(pick=PICKS, same=st.booleans(), times=st.integers(min_value=1, max_value=3))
     def repeat(self, pick: int, same: bool, times: int) -> None:
-        """A message once more, also at the same moment: it joins its turn, or is found to say something else."""
+        """Repeats of a message, also at the same moment: each joins its turn, or is rejected when its text differs."""
         sent = [
             (message_id, turn_id, asked[1])
             for message_id, (turn_id, asked) in self.model.known.items()
@@ -268,7 +271,7 @@ class LiveSession(RuleBasedStateMachine):
     @precondition(is_open)
     @rule(count=st.integers(min_value=2, max_value=6))
     def crowd(self, count: int) -> None:
-        """Messages that are put in the queue together: all of them, in the order of their revisions."""
+        """Messages that are queued at the same moment: all are accepted, in the order of their revisions."""
         if not self.model.is_busy:
             return
         places_left = MAX_QUEUED_MESSAGES - len(self.model.queue)
@@ -283,7 +286,7 @@ class LiveSession(RuleBasedStateMachine):
 
     @rule(pick=PICKS)
     def release(self, pick: int) -> None:
-        """Let a reply come that was held back."""
+        """Release a held reply."""
         pending = [turn.text for turn in self.model.turns.values() if turn.status == "pending"]
         if not pending:
             return
@@ -295,7 +298,7 @@ class LiveSession(RuleBasedStateMachine):
 
     @rule()
     def kill_the_worker(self) -> None:
-        """Once in a session: it takes seconds until another worker runs, which asks for every reply again."""
+        """Once in a session: it takes seconds until another worker runs, which repeats every model call."""
         if self.was_killed or not self.model.pending:
             return
         self.was_killed = True
@@ -374,7 +377,7 @@ class LiveSession(RuleBasedStateMachine):
         )
 
     def rewound(self, command: Rewind) -> bool:
-        """Give a rewind. Returns True when it was accepted."""
+        """Send a rewind. Returns True when it was accepted."""
         result = self.given(
             command,
             lambda: self.session.rewind(
@@ -398,7 +401,7 @@ class LiveSession(RuleBasedStateMachine):
         return text
 
     def hold(self, text: str) -> None:
-        """Hold the reply to a text back, from now on."""
+        """Hold back the reply to a text from now on."""
         self.model.held.add(text)
         self.replies.gates[text] = Gate()
 

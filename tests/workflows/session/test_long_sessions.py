@@ -28,7 +28,7 @@ CARRY = (
     EventType.EVENT_TYPE_WORKFLOW_EXECUTION_STARTED,
     EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CONTINUED_AS_NEW,
 )
-"""Events with the state that is handed from run to run: no turn's, and a reference once it is large."""
+"""Events with the state that is passed from run to run: of no turn, and with a reference once it is large."""
 
 
 @pytest_asyncio.fixture

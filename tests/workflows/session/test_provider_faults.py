@@ -20,7 +20,7 @@ from tests.support.session_stack import QUICK, SessionStack, spoken, types_of
 Scripted = Callable[..., ScriptedModel]
 
 MAX_FAILURES = 5
-"""So often a provider may fail one step (activities/model.py)."""
+"""Failures of the provider after which a step fails for good (activities/charge_once.py)."""
 
 
 @pytest.mark.parametrize(

@@ -138,7 +138,7 @@ async def _revision_is(session: SessionHandle, revision: int) -> bool:
 
 
 async def _admitted(session: SessionHandle, command: SendMessage) -> asyncio.Task[SendMessageResult]:
-    """Send a message while no worker runs, and come back when the server holds it for the next workflow task."""
+    """Send a message while no worker runs, and return when the server holds it for the next workflow task."""
     sending = asyncio.create_task(
         session.say(
             command.text,

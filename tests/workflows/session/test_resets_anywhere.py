@@ -2,7 +2,7 @@
 
 A short conversation is held once. Its run is then reset at each event at which Temporal allows it, every time from the
 same history, with a message after each. RESET_EXAMPLES in the environment is the number of generated conversations,
-other ones each time; the test suite has the same few.
+new ones each time; without it they are few and always the same.
 """
 
 import os
@@ -34,7 +34,7 @@ EXAMPLES_OF_THE_SUITE = 1
 SIGNALS = ResetReapplyExcludeType.RESET_REAPPLY_EXCLUDE_TYPE_SIGNAL
 UPDATES = ResetReapplyExcludeType.RESET_REAPPLY_EXCLUDE_TYPE_UPDATE
 EXCLUDED = ((SIGNALS, UPDATES), (), (SIGNALS,))
-"""What a reset does not deliver again, in turn."""
+"""Kinds of events that a reset does not reapply; the resets take these sets in turn."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ CONVERSATIONS = st.lists(ACTIONS, min_size=1, max_size=3)
 
 @pytest_asyncio.fixture(scope="module")
 async def stack(client: Client, database: Database, provider: ModelProvider) -> AsyncIterator[SessionStack]:
-    """A worker that remembers no session: each of its tasks replays what happened before."""
+    """A worker without a workflow cache: each of its tasks replays the history."""
     stack = SessionStack.on(client, database, f"resets-{uuid4().hex[:8]}")
     async with Worker(
         stack.client,

@@ -29,14 +29,14 @@ async def test_the_message_after_a_rewind_grows_a_branch_and_the_old_one_is_kept
     model = scripted(TextReply("At nine."), TextReply("At six."), TextReply("On Sundays."))
     session = await stack.open(model=model.string)
     first = await session.say("When do you open?")
-    given_up = await session.say("When do you close?")
+    discarded = await session.say("When do you close?")
     await session.rewind(first.turn.id)
     branched = await session.say("When are you closed?")
     assert (branched.turn.parent_id, branched.head.status) == (first.turn.id, "idle")
 
     view = await session.timeline()
     [branch] = view.discarded_branches
-    assert (branch.rewound_from_turn_id, branch.leaf_turn_id) == (first.turn.id, given_up.turn.id)
+    assert (branch.rewound_from_turn_id, branch.leaf_turn_id) == (first.turn.id, discarded.turn.id)
     assert [spoken(turn) for turn in branch.turns] == ["At six."]
     assert [spoken(turn) for turn in view.turns] == [GREETING, "At nine.", "On Sundays."]
     assert model.journal[-1].conversation[1:] == [
@@ -127,13 +127,13 @@ async def test_a_rewind_to_before_the_first_turn_begins_the_conversation_anew(
 async def test_a_discarded_branch_is_recorded_in_the_store(stack: SessionStack, scripted: Scripted) -> None:
     session = await stack.open(model=scripted().string)
     greeting = (await session.timeline()).turns[0]
-    given_up = await session.say("This way.")
+    discarded = await session.say("This way.")
     await session.rewind(greeting.id)
     await session.say("That way.")
     await session.until_settled()
     [branch] = await session.stored_branches()
-    assert (branch.rewound_from_turn_id, branch.leaf_turn_id) == (greeting.id, given_up.turn.id)
-    assert [turn.id for turn in await session.stored_turns(given_up.turn.id)] == [greeting.id, given_up.turn.id]
+    assert (branch.rewound_from_turn_id, branch.leaf_turn_id) == (greeting.id, discarded.turn.id)
+    assert [turn.id for turn in await session.stored_turns(discarded.turn.id)] == [greeting.id, discarded.turn.id]
 
 
 async def _late_reply_is_there(session: SessionHandle) -> bool:

@@ -25,7 +25,7 @@ NEVER = QUICK.model_copy(update={"settle_within": 3600.0})
 
 
 async def chatting(stack: SessionStack, model: ScriptedModel) -> tuple[SessionHandle, list[str]]:
-    """A busy session with so many unsettled turns that its next model call takes them along; and their ids."""
+    """A busy session whose next model call settles its turns along with it, and the ids of those turns."""
     model.script(*(TextReply(f"Reply {number}") for number in range(SETTLE_AT_ONCE - 1)))
     session = await stack.open(model=model.string, timing=NEVER)
     await session.billed(1)

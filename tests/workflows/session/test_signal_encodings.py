@@ -1,4 +1,4 @@
-"""Signals in every encoding: obeyed where they can be understood, else noted on the timeline; no log quotes them."""
+"""Signals in every encoding: applied if they can be decoded, otherwise rejected on the timeline; no log quotes them."""
 
 import logging
 from collections.abc import Callable

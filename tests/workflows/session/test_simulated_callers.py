@@ -172,8 +172,8 @@ async def test_a_caller_goes_on_from_a_rewind(stack: SessionStack, scripted: Scr
     await session.handle.execute_update(SessionWorkflow.set_simulator, SetSimulator(enabled=True))
     await ended(session)
     assert [said for said, _ in await session.texts()] == [None, "Do you have Emma?", "Are you sure?"]
-    told = [("user", GREETING), ("assistant", "Do you have Emma?"), ("user", "We have.")]
-    assert caller.journal[3].conversation == told, "what came after the rewind is not known any more"
+    expected = [("user", GREETING), ("assistant", "Do you have Emma?"), ("user", "We have.")]
+    assert caller.journal[3].conversation == expected, "what came after the rewind is not known any more"
 
 
 async def test_a_session_that_is_ended_bills_the_line_under_way(stack: SessionStack, scripted: Scripted) -> None:

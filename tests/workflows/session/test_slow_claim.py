@@ -1,6 +1,6 @@
-"""A session whose first look at the store lasts so long that its workflow task is renewed.
+"""A session whose claim in the store takes so long that its workflow task is renewed.
 
-A replay hands over the task and its renewal as one, with the time of the renewal.
+A replay delivers the task and its renewal as one, with the time of the renewal.
 """
 
 import asyncio

@@ -38,8 +38,8 @@ async def test_a_question_to_a_person_is_withdrawn_with_the_reply(
     assert (turn.status, spoken(turn)) == ("interrupted", "Let me see.")
     assert await session.reply("Never mind.") == "As you like."
     assert httpserver.log == [], "the call was never made"
-    told = [message for message in model.journal[-1].body["messages"] if message["role"] == "tool"]
-    assert len(told) == 1, "the model learns what became of its call"
+    results = [message for message in model.journal[-1].body["messages"] if message["role"] == "tool"]
+    assert len(results) == 1, "the model learns what became of its call"
 
 
 async def test_a_tool_that_was_done_counts_although_another_one_is_interrupted(
@@ -85,7 +85,7 @@ async def test_a_signal_can_interrupt_and_roll_back(stack: SessionStack, scripte
 
 
 def hanging_library(service: HTTPServer, silent_url: str) -> AgentDefinition:
-    """The library, whose books are asked for at a service that never answers."""
+    """The library, with a service for its books that never answers."""
     library = library_agent(service.url_for("").rstrip("/"))
     find_book = library.tools["find_book"]
     assert isinstance(find_book, HttpTool)
@@ -95,19 +95,19 @@ def hanging_library(service: HTTPServer, silent_url: str) -> AgentDefinition:
 
 
 class Silence:
-    """A service that takes requests and says nothing."""
+    """A service that accepts requests and never answers."""
 
     def __init__(self) -> None:
         self.url = ""
         self._reached = asyncio.Event()
 
     async def reached(self) -> None:
-        """Wait until somebody has come."""
+        """Wait until a client has connected."""
         async with asyncio.timeout(PATIENCE):
             await self._reached.wait()
 
     async def listen(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Hear somebody out."""
+        """Read what a client sends, without an answer."""
         self._reached.set()
         await reader.read()
         writer.close()
@@ -115,7 +115,7 @@ class Silence:
 
 @asynccontextmanager
 async def silent_service() -> AsyncIterator[Silence]:
-    """Silence on a free port, while the block runs."""
+    """The silent service on a free port, while the block runs."""
     silence = Silence()
     server = await asyncio.start_server(silence.listen, "127.0.0.1", 0)
     silence.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"

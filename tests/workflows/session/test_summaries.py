@@ -1,4 +1,4 @@
-"""Summaries of long conversations: written behind the replies, used where turns are left out, each billed once."""
+"""Summaries of long conversations: written in the background, used where turns are left out, each billed once."""
 
 import asyncio
 from collections.abc import Callable
@@ -60,7 +60,7 @@ async def billed_summaries(session: SessionHandle) -> list[LedgerRow]:
 
 
 async def talk_until_summarised(session: SessionHandle, writer: ScriptedModel, *, first: int = 1) -> int:
-    """Talk until a summary is written and billed; the number of the newest message."""
+    """Talk until a summary is written and billed; returns the number of the newest message."""
     known = len(await billed_summaries(session))
     asked = len(writer.journal)
     number = first - 1

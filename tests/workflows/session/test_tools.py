@@ -37,7 +37,7 @@ RECORDED = ToolCallReply("record_variables", '{"title": "Emma", "copies": "2", "
 
 @pytest_asyncio.fixture(scope="module")
 async def stack(client: Client, database: Database, provider: ModelProvider) -> AsyncIterator[SessionStack]:
-    """A worker, put together as `playhead worker` does, whose tools may call this machine."""
+    """A worker as `playhead worker` builds it, whose tools may call this machine."""
     settings = Settings(
         database_url=database.address,
         task_queue="sessions-tools",
@@ -57,7 +57,7 @@ def agent(httpserver: Service) -> AgentDefinition:
 
 
 def failing(times: int) -> Callable[[Request], Response]:
-    """A service that is away so many times, and then finds the book."""
+    """A service that fails this many times, and then finds the book."""
     left = [503] * times
 
     def handler(_: Request) -> Response:
@@ -146,11 +146,11 @@ async def test_a_tool_that_keeps_failing_is_told_to_the_model_and_the_turn_goes_
     assert len(journal_of(httpserver)) == RETRIES + 1
     failure = result.turn.events[-1].payload
     assert (failure["name"], failure["error"]) == ("find_book", "http_error")
-    role, told = model.journal[-1].conversation[-1]
+    role, content = model.journal[-1].conversation[-1]
     assert role == "tool"
-    assert told == failure["result"]
-    assert "503" in told
-    assert "Come back later." in told
+    assert content == failure["result"]
+    assert "503" in content
+    assert "Come back later." in content
 
 
 async def test_several_tools_of_one_reply_run_before_the_move_whatever_becomes_of_them(
@@ -187,7 +187,7 @@ async def test_arguments_that_do_not_fit_are_told_to_the_model_and_nothing_is_ca
 
 @pytest.fixture
 def logged(caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]) -> Callable[[], str]:
-    """Tells everything that was logged or printed during the test."""
+    """Returns everything that was logged or printed during the test."""
     caplog.set_level(logging.DEBUG)
     return lambda: "".join([caplog.text, *capfd.readouterr()])
 
@@ -195,7 +195,7 @@ def logged(caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]) 
 async def test_credentials_are_found_nowhere_but_in_the_request(
     stack: SessionStack, scripted: Scripted, agent: AgentDefinition, httpserver: Service, logged: Callable[[], str]
 ) -> None:
-    """The service says the credential back: in an error first, then in its answer."""
+    """The service returns the credential: first in an error, then in its answer."""
     secret = CREDENTIALS["BOOKING_KEY"]
     answers = [Response(f"Who is {secret}?", 500), Response(f'{{"shelf": "B7", "you": "{secret}"}}', 200)]
     httpserver.expect_request("/books").respond_with_handler(lambda _: answers.pop(0))
@@ -402,6 +402,6 @@ async def test_two_agents_moved_by_tool_calls_keep_node_context_and_log_right_af
 
 
 async def entered_in(session: SessionHandle) -> list[str | None]:
-    """The nodes that the log of the visible branch says were entered."""
+    """The nodes that were entered, by the log of the visible branch."""
     log = realtime_feedback_events((await session.timeline()).turns)
     return [entry.node_id for entry in log if entry.type == "rtf-node-transition"]

@@ -1,4 +1,4 @@
-"""Settlement while a simulated user talks unwatched, without delays for a user."""
+"""Settlement while a simulated user talks and nobody watches: turns wait longer to be settled together."""
 
 from collections.abc import Callable
 
@@ -12,7 +12,7 @@ from workflows.session.workflow import SessionWorkflow
 Scripted = Callable[..., ScriptedModel]
 
 NEVER = QUICK.model_copy(update={"settle_unattended_within": 3600.0})
-"""Unattended turns wait an hour for others, unless something else makes them be settled."""
+"""Unattended turns wait an hour for others, unless something else settles them."""
 LINES = 12
 CONFIG = SimulatorConfig(
     goal="Borrow a book.", min_turns=LINES, limits=CallerLimits(max_turns=LINES, max_stalled_turns=None)

@@ -41,7 +41,7 @@ class Deployment:
         self.name = stack.task_queue
 
     def worker(self, build_id: str) -> Worker:
-        """A worker of a build, put together as `playhead worker` does."""
+        """A worker of a build, as `playhead worker` builds it."""
         settings = Settings(
             database_url=self.stack.database.address,
             task_queue=self.stack.task_queue,
@@ -81,13 +81,13 @@ async def deployment(client: Client, database: Database) -> Deployment:
 
 
 async def build_of(handle: WorkflowHandle[Any, Any]) -> str:
-    """The build that the newest run of a workflow is worked on by."""
+    """The build that the newest run of a workflow is on."""
     described = await handle.describe()
     return described.raw_description.workflow_execution_info.versioning_info.deployment_version.build_id
 
 
 async def moved(session: SessionHandle, run_id: str) -> None:
-    """Wait until a session has left a run. It learns of another build with its next workflow task."""
+    """Wait until a session has left a run. The server announces the new build with its next workflow task."""
 
     async def has_moved() -> bool:
         await session.handle.signal("rewind_to", "turn_of_nobody")

@@ -1,5 +1,4 @@
-"""Workers killed in the middle of a step or a settlement: another one continues, nothing is bought again, and what was
-bought is in the ledger within two seconds.
+"""Workers killed in a step or a settlement: another one continues, and each paid call is billed once, within 2 seconds.
 
 Two seconds count from the kill where a settlement was under way, and otherwise from the moment at which the session
 goes on: Temporal leaves a session's next task to the worker that has it in memory for up to `STICKY_TIMEOUT`, and
@@ -83,7 +82,7 @@ async def test_a_ledger_row_is_written_within_two_seconds_of_the_death_of_the_wo
 async def test_a_step_whose_worker_died_is_taken_over_when_its_heartbeat_is_missed(
     stack_without_worker: SessionStack, scripted: Scripted
 ) -> None:
-    """What the step took along is in the ledger by then."""
+    """The turns that the step settles along with its call are in the ledger by then."""
     gate = Gate()
     earlier = SETTLE_AT_ONCE - 1
     model = scripted(*[TextReply("At nine.")] * earlier, TextReply("Never heard.", gate=gate), TextReply("At six."))
@@ -112,7 +111,7 @@ async def test_a_step_whose_worker_died_is_taken_over_when_its_heartbeat_is_miss
 async def test_what_a_step_could_not_take_along_is_settled_by_itself_when_the_session_goes_on(
     stack_without_worker: SessionStack, scripted: Scripted
 ) -> None:
-    """Killed before it is written: the settling time and the wait for the dead worker.
+    """Killed before the record is written: the bound is the settling time and the wait for the dead worker.
 
     The worker dies well before the settling time is over, also on a busy machine: a workflow task that it had begun
     would be given to another one after ten seconds.

@@ -134,7 +134,7 @@ class PlayedSuite:
         return await self.handle.query(SuiteWorkflow.progress)
 
     async def until(self, seen: Callable[[SuiteProgress], bool]) -> SuiteProgress:
-        """Its progress, once it is like this."""
+        """Its progress, once the condition holds."""
 
         async def look() -> SuiteProgress | None:
             progress = await self.progress()
@@ -236,7 +236,7 @@ def suite_worker(stack: SuiteStack, players: Players) -> Worker:
 
 
 def scenario(name: str, *, repeats: int | None = None, criteria: tuple[str, ...] = ("It went well.",)) -> Scenario:
-    """A scenario whose caller is played by the test."""
+    """A scenario whose sessions are played by the test."""
     return Scenario(id=name, goal="Whatever the test says.", success=criteria, repeats=repeats, checks=Checks())
 
 

@@ -17,12 +17,12 @@ from workflows.search_attributes import ALL
 from workflows.suite.workflow import CANCELLED, SuiteWorkflow
 
 EVENTS_PER_RUN = 60
-"""After so many events the server of these tests suggests to continue as new; a run of a suite takes about 25."""
+"""Number of events after which the server suggests continue-as-new; a run of a suite takes about 25."""
 
 
 @pytest_asyncio.fixture(scope="module")
 async def impatient_server() -> AsyncIterator[WorkflowEnvironment]:
-    """A server that finds a history long very soon."""
+    """A server that suggests continue-as-new early."""
     server = await WorkflowEnvironment.start_local(
         dev_server_existing_path=str(server_program()),
         search_attributes=list(ALL),

@@ -187,7 +187,7 @@ async def test_session_that_used_up_the_budget_is_checked_and_not_judged(stack: 
     assert run.cost.total == Decimal("1.20")
     assert run.verdict is not None
     assert [each.reason for each in run.verdict.criteria] == [
-        "The budget of the suite was used up before the judge was asked."
+        "The budget of the suite was used up before the judge was called."
     ]
 
 
