@@ -28,13 +28,13 @@ MAX_SAVE_BACKOFF_SECONDS = 5.0
 """Upper bound on the pause between two attempts to save a paid reply."""
 
 CallModel = Callable[[EarlierMessages], Awaitable[ModelAnswer]]
-"""Calls a model with the messages of the earlier steps, as far as it has use for them."""
+"""Calls a model with the messages of the earlier steps, or with those of them that it needs."""
 
 
 class CallKey(Protocol):
     """The key under which a reply is stored.
 
-    `digest` stands for everything that is asked, `after` is the digest of the step before; None means the newest step
+    `digest` identifies the content of the request, `after` is the digest of the step before; None means the newest step
     of the turn `follows_turn_id`. Turn, step and node say what the call is for.
     """
 
@@ -68,7 +68,7 @@ class CallKey(Protocol):
 
 @dataclass(frozen=True)
 class AuxiliaryCallKey:
-    """The key of an auxiliary model call, made for a simulated user or a judge rather than for a turn.
+    """The key of an auxiliary model call, made for a simulated user, a summary or a judge rather than for a turn.
 
     `turn_id` is the id of the auxiliary call, `node_id` a fixed name in place of a node's id.
     """
@@ -79,7 +79,7 @@ class AuxiliaryCallKey:
     node_id: str
     model: str
     asked: str
-    """Everything that is asked, in a form that is the same for the same question."""
+    """The content of the request, in a form that is equal for equal requests."""
     step: int = 0
     follows_turn_id: str | None = None
 
@@ -166,9 +166,9 @@ class IdempotentCaller:
 
 
 async def _call_within_window(call_model: CallModel, earlier: EarlierMessages) -> ModelAnswer:
-    """Call the model; where it refuses the request as too long, leave out more of the earlier turns and call again.
+    """Call the model; if it rejects the request as too long, leave out more of the earlier turns and call again.
 
-    The provider charges nothing for what it refuses.
+    The provider charges nothing for a rejected request.
     """
     while True:
         try:
@@ -179,7 +179,7 @@ async def _call_within_window(call_model: CallModel, earlier: EarlierMessages) -
 
 
 def _request_of(answer: ModelAnswer, earlier: EarlierMessages) -> KeptRequest | None:
-    """The record of the request: its frame only where no step that was read has the same."""
+    """The record of the request, with its frame only if no step that was read has the same one."""
     frame, cut, past = answer.frame, earlier.cut, earlier.steps
     if frame is None or cut is None:
         return None

@@ -26,17 +26,17 @@ if TYPE_CHECKING:
     from store.sessions.steps import StepStore
 
 COUNTED_FROM = (1, 2)
-"""Share of the limit from which on an estimate is replaced by the provider's count, where it has one to ask for."""
+"""Share of the limit above which an estimate is replaced by the provider's count, if it can count."""
 SHRUNK_TO = (3, 4)
-"""The limit after a provider refused a request as too long, as a share of what was sent."""
+"""The limit after a provider rejected a request as too long, as a share of what was sent."""
 
 CountTokens = Callable[[tuple[str, ...]], Awaitable[int | None]]
-"""Asks the provider for the tokens of the request with these earlier messages; None where it has no way to ask."""
+"""Asks the provider for the tokens of the request with these earlier messages; None if it cannot count."""
 
 
 @dataclass(frozen=True)
 class NewPart:
-    """The part of a request that every cut has: its frame, and the messages that are new."""
+    """The part of a request that no cut leaves out: its frame, and the new messages."""
 
     frame: RequestFrame
     messages: Sequence[RequestMessage] = ()
@@ -48,7 +48,7 @@ class NewPart:
 
 
 async def no_count(_: tuple[str, ...]) -> None:
-    """No provider can be asked."""
+    """Return None: there is no provider that counts."""
 
 
 class EarlierMessages:
@@ -191,7 +191,7 @@ class EarlierMessages:
         return None
 
     async def _read_on(self, tokens: int) -> None:
-        """Read older turns than the cut needed, up to so many tokens."""
+        """Read older turns than the cut needed, up to `tokens`."""
         read, weights = list(self._read), list(self._weights)
         size = sum(weight.size for weight in weights)
         after = read[-1].after if read else self._after
@@ -216,7 +216,7 @@ class EarlierMessages:
         return earlier_turn(step.messages for step in self._own)
 
     async def shrink(self) -> bool:
-        """Lower the limit for a request that was refused as too long. False if no earlier turn can be left out."""
+        """Lower the limit for a request that was rejected as too long. False if no earlier turn can be left out."""
         if self._cut is None or self._new is None or not self._cut.turns:
             return False
         before = self._cut

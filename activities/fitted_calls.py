@@ -12,7 +12,7 @@ from domain.turns.model_request import frame_of_call, messages_to_send
 async def call_with_earlier_messages(
     caller: ModelCaller, call: ModelCall, earlier: EarlierMessages, *, limit: int, price_per_second: Decimal | None
 ) -> ModelAnswer:
-    """Make a model call with the earlier messages that fit into `limit` tokens; its seconds are paid for.
+    """Make a model call with the earlier messages that fit into `limit` tokens, and price its seconds.
 
     Fails like `ModelCaller.call` and `EarlierMessages.fit`.
     """

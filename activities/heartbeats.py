@@ -19,7 +19,7 @@ also the delay of a cancellation, where the worker does not hold heartbeats back
 @asynccontextmanager
 async def heartbeats(*details: FrozenModel) -> AsyncIterator[None]:
     """Send heartbeats while the block runs. The next attempt of the activity reads `details`."""
-    # The command line makes the work of some activities without Temporal.
+    # The command line runs some activities without Temporal.
     timeout = activity.info().heartbeat_timeout if activity.in_activity() else None
     if timeout is None:
         yield

@@ -89,7 +89,9 @@ class JudgeActivities:
         except ApplicationError as failure:
             if not failure.non_retryable:
                 raise
-            criteria = inconclusive_verdicts(input.scenario.success, f"The judge could not be asked: {failure.message}")
+            criteria = inconclusive_verdicts(
+                input.scenario.success, f"The judge could not be called: {failure.message}"
+            )
             return JudgeResult(verdict=verdict_of(criteria, findings, cut_short))
         await self._bill(input, session, stored.reply)
         judged = JudgeResult(

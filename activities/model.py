@@ -62,11 +62,11 @@ class ToolLister(Protocol):
         ...
 
 
-class LinePlayer(Protocol):
+class SimulatedUserModel(Protocol):
     """Plays simulated users."""
 
     async def play(self, input: PlayCallerInput) -> PlayCallerResult:
-        """Generate the caller's next message or hang up; a retry reuses the stored reply."""
+        """Generate the simulated user's next message or hang up; a retry reuses the stored reply."""
         ...
 
 
@@ -82,7 +82,7 @@ class ModelActivities:
         dispatcher: ToolLister,
         max_context_tokens: int,
         recorder: Recorder,
-        player: LinePlayer,
+        player: SimulatedUserModel,
         publisher: ReplyPublisher | None = None,
     ) -> None:
         self._recorder = recorder
@@ -96,9 +96,9 @@ class ModelActivities:
 
     @activity.defn
     async def generate_step(self, input: GenerateStepInput) -> GenerateStepResult:
-        """Generate the reply of one step, or return the stored one; meanwhile settle what the session had not settled.
+        """Generate the reply of one step, or return the stored one; meanwhile settle the record that came with it.
 
-        A simulated user's next line is generated as well, where it is asked for and the reply is a plain one.
+        A simulated user's next message is generated as well, if it is requested and the reply is plain text.
         Raises a non-retryable ApplicationError of type `model_failed` when the provider rejects the request or has
         failed too often; Temporal retries every other error. When the workflow cancels the activity, the partial
         reply is saved and returned, marked `interrupted`; without a request to the provider the activity is cancelled.
@@ -115,7 +115,7 @@ class ModelActivities:
             watched=self._publisher.has_subscribers(input.session_id),
             record=record.state,
         )
-        # The reply is paid for: it is returned whatever becomes of the rest, also when the activity is cancelled.
+        # The reply is paid for: it is returned even if the rest fails or the activity is cancelled.
         try:
             due = await stored.earlier.due_summary() if stored.earlier else None
             line = await self._generate_line(input.next_line, stored.reply) if input.next_line else None
@@ -126,7 +126,7 @@ class ModelActivities:
         return result.model_copy(update={"summarize": due, "line": line})
 
     async def _generate_line(self, next_line: NextLine, reply: ModelReply) -> GeneratedLine | None:
-        """The caller's answer to a reply. None where it is not due or fails: the workflow then asks for it alone."""
+        """The simulated user's answer to a reply. None if it is not due or fails: the workflow then requests one."""
         is_plain = bool(reply.text.strip()) and not reply.tool_calls and not reply.interrupted
         is_affordable = next_line.cost_left is None or reply.cost.total < next_line.cost_left
         if not (is_plain and is_affordable):

@@ -1,10 +1,9 @@
-"""The reconciler: compares what the store believes open with Temporal, and mends what can be mended.
+"""The reconciler: compares the store's open sessions and suites with Temporal, and repairs the differences.
 
-The store is asked for its open sessions and suites, page by page, and Temporal for each of them. One that is closed or
-gone in Temporal is closed in the store, after its workflow was asked, by a query, for everything that it had not
-settled. After a restore of either database every session that is open is compared turn by turn; a running one that
-differs is asked to compare itself with its record. Everything can be repeated, and an error ends the reconciliation
-without closing anything.
+It reads them from the store page by page, and looks up each in Temporal. One that is closed or missing there is closed
+in the store, after a query to its workflow has returned everything unsettled, which is settled first. After a restore
+of either database every open session is compared turn by turn; a running one that differs gets a signal to compare
+itself with its record. Everything can be repeated, and an error ends the reconciliation without closing anything.
 """
 
 import asyncio
@@ -55,10 +54,10 @@ GRACE = timedelta(minutes=2)
 """Age before which a session or suite without a workflow is left alone: its row is written before the workflow is
 started."""
 UNANSWERED = timedelta(minutes=10)
-"""Time for which a closed session waits for a worker that can say what was not settled."""
+"""Time for which a closed session waits for a worker that can answer the query for unsettled turns."""
 PAGE = 100
 AT_ONCE = 8
-"""Sessions that are looked at together."""
+"""Sessions that are reconciled concurrently."""
 MAX_SESSIONS = 1_000
 MAX_SECONDS = 60.0
 """Bounds of one scheduled reconciliation; the next one goes on from there."""
@@ -67,12 +66,12 @@ MAX_FINDINGS = 100
 MAX_LISTED = 2_000
 """Newest sessions of Temporal that are looked up in the store after a restore."""
 SAMPLE = 100
-"""Newest sessions of Temporal by which it is recognised as the one that belongs to the store."""
+"""Newest sessions of Temporal that are looked up in the store to recognise the Temporal that belongs to it."""
 MAX_ROUNDS = 1_000
 RPC_SECONDS = timedelta(seconds=10)
 QUERY_SECONDS = 10.0
 UNPOLLED = timedelta(minutes=2)
-"""Silence after which nobody works on a task queue: a worker that waits for tasks asks for them every minute."""
+"""Time without a poll after which a task queue counts as one without workers: a worker polls every minute."""
 UNANSWERED_CODES = (
     RPCStatusCode.FAILED_PRECONDITION,  # no worker polls the task queue
     RPCStatusCode.DEADLINE_EXCEEDED,
@@ -91,18 +90,18 @@ SUITE_RECORDS: Mapping[str, type[FrozenModel]] = {
     "judge_session": JudgeInput,
     "note_suite": NoteSuiteInput,
 }
-"""The activities of a suite that record something, with their inputs. A judge records what its result says."""
+"""The activities of a suite that record something, with their inputs. The record of a judge is made from its result."""
 
 Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, slots=True)
 class ReconcilerOptions:
-    """The manner of a reconciliation.
+    """Options of a reconciliation.
 
     `is_thorough` compares every open session turn by turn. `accepts_new_temporal` closes sessions although Temporal
-    knows none of them. `only_looks` changes nothing. `wait_seconds` is the time to wait for running sessions to agree
-    with their record. `grace` is the age before which sessions without a workflow are left alone.
+    has none of them. With `only_looks` nothing is changed. `wait_seconds` is the time to wait for running sessions to
+    agree with their record. `grace` is the age before which sessions without a workflow are left alone.
     """
 
     is_thorough: bool = False
@@ -115,7 +114,7 @@ class ReconcilerOptions:
 
 @dataclass(frozen=True, slots=True)
 class Pairing:
-    """The newest sessions of Temporal: the number of those that the store knows, and of the others."""
+    """The newest sessions of Temporal: the number of those that the store has, and of the others."""
 
     known: int
     unknown: int
@@ -149,7 +148,7 @@ class Reconciler:
         self._deserted: set[str] = set()
 
     async def pairing(self) -> Pairing:
-        """Count those of Temporal's newest sessions that the store knows. Raises RPCError without Temporal."""
+        """Count those of Temporal's newest sessions that the store has. Raises RPCError without Temporal."""
         ids = [workflow_id async for workflow_id, _ in self._listed(SAMPLE)]
         known = await self._store.known([_session_id(each) for each in ids])
         return Pairing(known=len(known), unknown=len(ids) - len(known))
@@ -157,10 +156,10 @@ class Reconciler:
     async def reconcile(
         self, before: ReconciliationResult, name: str | None, options: ReconcilerOptions
     ) -> ReconciliationResult:
-        """Look at what is open in the store from where the last reconciliation stopped, and mend it.
+        """Compare the open sessions and suites from where the last reconciliation stopped, and repair the differences.
 
         `name` is that of a schedule, whose runs are counted in both databases. Raises RPCError when Temporal cannot be
-        reached and StoreUnavailable without the store; what was done by then stays done, and can be done again.
+        reached and StoreUnavailable without the store; changes made by then stay, and can be repeated.
         """
         self._deserted = set()
         counted = await self._store.generation(name) if name else 0
@@ -177,7 +176,7 @@ class Reconciler:
     # --- Temporal --------------------------------------------------------------------------------
 
     async def _describe(self, workflow_id: str) -> WorkflowExecutionInfo | None:
-        """The newest run of a workflow; None when Temporal does not know it."""
+        """The newest run of a workflow; None if Temporal has none."""
         request = DescribeWorkflowExecutionRequest(
             namespace=self._client.namespace, execution=WorkflowExecution(workflow_id=workflow_id)
         )
@@ -202,7 +201,7 @@ class Reconciler:
                 return
 
     async def _ask(self, session_id: str, info: WorkflowExecutionInfo, record: UnsettledInput) -> UnsettledTurns | None:
-        """The session against its record. None when its code cannot answer; raises TimeoutError without a worker."""
+        """Query a session for its differences. None if its code cannot answer; raises TimeoutError without a worker."""
         if info.task_queue in self._deserted:
             raise TimeoutError
         handle = self._client.get_workflow_handle(session_workflow_id(session_id), run_id=info.execution.run_id)
@@ -223,7 +222,7 @@ class Reconciler:
             raise TimeoutError from error
 
     async def _note_silence(self, task_queue: str) -> None:
-        """Ask no other session of a task queue that no worker polls: each would be waited for in vain."""
+        """Stop querying sessions of a task queue that no worker polls: every query would time out."""
         request = DescribeTaskQueueRequest(
             namespace=self._client.namespace,
             task_queue=TaskQueue(name=task_queue),
@@ -250,7 +249,7 @@ class Reconciler:
                     yield event
 
     async def _decoded(self, payloads: Payloads, kind: type[Item]) -> Item | None:
-        """The first of these payloads; None when it cannot be read, as one that the store has lost."""
+        """The first of these payloads; None if it cannot be read, for example because the store has lost it."""
         try:
             [decoded] = await self._client.data_converter.decode(list(payloads.payloads)[:1], [kind])
         except Exception:  # whatever a codec, a driver or a model raises
@@ -266,7 +265,7 @@ class Reconciler:
             if _is_young(session.created_at, options):
                 return _Look()
             if not is_ours:
-                return _Look(is_stranger=True)
+                return _Look(is_unknown_to_temporal=True)
             return await self._close(session, NOT_FOUND_REASON, datetime.now(UTC), f"gone-{session.version}", options)
         if info.status in OPEN:
             return await self._compare(session, info, options)
@@ -278,17 +277,17 @@ class Reconciler:
         look = await self._apart(session, info)
         if look.finding is None or look.finding.found == "no_worker":
             return look
-        look = await self._apart(session, info)  # it may have been settled between both questions
+        look = await self._apart(session, info)  # it may have been settled between the two reads
         if look.finding is None or options.only_looks or look.finding.found == "no_worker":
             return look
-        await self.nudge(session.id)
+        await self.request_comparison(session.id)
         await self._until_agreed(session, options.wait_seconds)
         return look.done("compared")
 
-    async def nudge(self, session_id: str) -> None:
+    async def request_comparison(self, session_id: str) -> None:
         """Have a running session compare itself with its record."""
         handle = self._client.get_workflow_handle(session_workflow_id(session_id))
-        with suppress(RPCError):  # closed meanwhile: the next reconciliation finds it so
+        with suppress(RPCError):  # closed meanwhile: the next reconciliation finds it closed
             await handle.signal(COMPARE_SIGNAL)
 
     async def _apart(self, session: OpenSession, info: WorkflowExecutionInfo) -> "_Look":
@@ -323,7 +322,7 @@ class Reconciler:
     async def _close_settled(
         self, session: OpenSession, info: WorkflowExecutionInfo, options: ReconcilerOptions
     ) -> "_Look":
-        """Close a session whose workflow is closed, after everything that the workflow still holds is recorded."""
+        """Close a session whose workflow is closed, after recording everything that the workflow had not settled."""
         closed_at = info.close_time.ToDatetime(tzinfo=UTC)
         reason = f"workflow_{Status.Name(info.status).removeprefix('WORKFLOW_EXECUTION_STATUS_').lower()}"
         run_id = info.execution.run_id
@@ -358,7 +357,7 @@ class Reconciler:
     async def _settle_closed(
         self, session: OpenSession, info: WorkflowExecutionInfo, *, only_looks: bool
     ) -> int | None:
-        """Record what a closed workflow still holds; returns its turns. None when its code cannot say."""
+        """Record what a closed workflow had not settled. Returns the number of its turns; None if it cannot answer."""
         for _ in range(MAX_ROUNDS):
             recorded = await self._store.recorded_turns(session.id)
             record = UnsettledInput(
@@ -404,8 +403,8 @@ class Reconciler:
         definition = await self._agents.definition(session.agent_id, session.agent_version)
         return head_of(new_timeline(at=session.created_at), definition, run_id="")
 
-    async def strangers(self, options: ReconcilerOptions) -> AsyncIterator["_Look"]:
-        """Reconcile sessions that Temporal has and the store has lost, or believes over."""
+    async def reconcile_from_temporal(self, options: ReconcilerOptions) -> AsyncIterator["_Look"]:
+        """Reconcile sessions of Temporal that the store has lost, or has as ended."""
         listed = {workflow_id: info async for workflow_id, info in self._listed(MAX_LISTED)}
         for workflow_ids in _pages(list(listed), PAGE):
             known = await self._store.known([_session_id(each) for each in workflow_ids])
@@ -426,12 +425,12 @@ class Reconciler:
         look = await self._apart(session, info) if info is not None else _Look()
         if look.finding is None or look.finding.found == "no_worker" or options.only_looks:
             return look
-        await self.nudge(session_id)
+        await self.request_comparison(session_id)
         await self._until_agreed(session, options.wait_seconds)
         return look.done("compared")
 
     async def _recreate(self, session_id: str, info: WorkflowExecutionInfo, options: ReconcilerOptions) -> "_Look":
-        """Make the row of a session again that only Temporal has, so that what it holds can be recorded."""
+        """Insert the row of a session that only Temporal has, so that its turns can be recorded."""
         workflow_id, run_id = session_workflow_id(session_id), info.execution.run_id
         handle = self._client.get_workflow_handle(workflow_id, run_id=run_id)
         try:
@@ -449,7 +448,7 @@ class Reconciler:
         if session is None:
             return _Look()
         if info.status in OPEN:
-            await self.nudge(session_id)
+            await self.request_comparison(session_id)
             await self._until_agreed(session, options.wait_seconds)
         else:
             await self._close_settled(session, info, options)
@@ -475,7 +474,7 @@ class Reconciler:
         if info is None and _is_young(suite.created_at, options):
             return _Look()
         if info is None and not is_ours:
-            return _Look(is_stranger=True)
+            return _Look(is_unknown_to_temporal=True)
         if info is not None and info.status in OPEN:
             if options.is_thorough and not options.only_looks:
                 await self._record_again(workflow_id, info.execution.run_id)
@@ -496,7 +495,7 @@ class Reconciler:
         return _Look(finding.model_copy(update={"done": "closed" if was_open else "settled"}))
 
     async def _record_again(self, workflow_id: str, run_id: str) -> None:
-        """Record what the history of a suite says that it recorded; what the store has stays as it is."""
+        """Repeat the records in the history of a suite; rows that the store has stay as they are."""
         judged: dict[int, JudgeInput] = {}
         async for event in self._events(workflow_id, run_id):
             if event.event_type == EventType.EVENT_TYPE_ACTIVITY_TASK_COMPLETED:
@@ -527,7 +526,7 @@ class Reconciler:
 
 
 class _Run:
-    """One reconciliation: its place in the lists, and what it has found so far."""
+    """One reconciliation: its place in the lists, and its findings so far."""
 
     def __init__(
         self,
@@ -555,17 +554,17 @@ class _Run:
         self._deadline = monotonic() + MAX_SECONDS
         self._sessions = 0
         self._suites = 0
-        self._strangers = 0
+        self._unknown_to_temporal = 0
         self._turns_in_store = 0
         self._turns_in_temporal = 0
         self.findings: list[Difference] = []
 
     async def result(self) -> ReconciliationResult:
-        """Look at everything within the bounds, sessions first."""
+        """Reconcile everything within the bounds, sessions first."""
         self._next_session = await self._open_sessions()
         self._next_suite = await self._open_suites()
         if not (self._next_session or self._next_suite) and self._options.is_thorough:
-            async for look in self._reconciler.strangers(self._options):
+            async for look in self._reconciler.reconcile_from_temporal(self._options):
                 self._note(look)
         async for look in self._reconciler.late_calls(self._options):
             self._note(look)
@@ -615,7 +614,7 @@ class _Run:
                 return 0
 
     def _note(self, look: "_Look") -> None:
-        self._strangers += look.is_stranger
+        self._unknown_to_temporal += look.is_unknown_to_temporal
         self._turns_in_store += look.turns_in_store
         self._turns_in_temporal += look.turns_in_temporal
         if look.finding is not None:
@@ -625,12 +624,12 @@ class _Run:
         return self._options.is_bounded and (seen >= MAX_SESSIONS or monotonic() > self._deadline)
 
     def _rejection(self) -> str | None:
-        if not self._strangers:
+        if not self._unknown_to_temporal:
             return None
         return (
-            f"Temporal knows none of the sessions of this store, so the {self._strangers} that are open here were left "
-            "as they are: its namespace is new, or another one. Check TEMPORAL_ADDRESS and TEMPORAL_NAMESPACE, "
-            "or restore Temporal's database. If its data is lost for good, run `playhead reconcile "
+            f"Temporal knows none of the sessions of this store, so the {self._unknown_to_temporal} that are open here "
+            "were left as they are: its namespace is new, or another one. Check TEMPORAL_ADDRESS and "
+            "TEMPORAL_NAMESPACE, or restore Temporal's database. If its data is lost for good, run `playhead reconcile "
             "--accept-new-temporal`: they are closed as workflow_not_found, with all that the store has of them."
         )
 
@@ -642,7 +641,7 @@ class _Look:
     finding: Difference | None = None
     turns_in_store: int = 0
     turns_in_temporal: int = 0
-    is_stranger: bool = False
+    is_unknown_to_temporal: bool = False
 
     def done(self, action: Action) -> "_Look":
         finding = self.finding.model_copy(update={"done": action}) if self.finding else None

@@ -1,4 +1,4 @@
-"""Recovery as activities: the store's record of a session is claimed, read, and completed with what it has lost."""
+"""Recovery as activities: they claim a session, read its record in the store, and restore what the record has lost."""
 
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
@@ -56,10 +56,10 @@ class RecoveryActivities:
 
     @activity.defn
     async def restore_turns(self, input: RestoreTurnsInput) -> RestoreTurnsResult:
-        """Put back turns, the model calls behind them and their ledger rows, where the store has them no more.
+        """Put back turns, the model calls behind them and their ledger rows, if the store no longer has them.
 
-        Of a lost turn the workflow still knows the texts: its model calls come back as one, with what was said, used
-        and paid. Calls of its tools do not come back.
+        The workflow has only the texts of a lost turn: its model calls are restored as one, with text, usage and cost.
+        Its tool calls are not restored.
         """
         turn_messages = [self._serialize_step(_messages_before(each), _reply_of(each.turn)) for each in input.turns]
         step_messages = [self._serialize_step(each.call.messages, each.reply) for each in input.steps]

@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from streaming.messages import Subscribers
 
 MAX_WAIT_AFTER_CALL_SECONDS = 0.25
-"""A reply waits no longer for a record that is settled beside it. It began to be settled before the model was asked."""
+"""Longest time that a reply waits for the settlement beside it, which began before the model call."""
 
 
 class Recorder:
-    """Settles what sessions have not settled, and wakes those who watch."""
+    """Settles the records of sessions, and notifies watchers."""
 
     def __init__(self, store: "SettlementStore", subscribers: "Subscribers | None" = None) -> None:
         self._store = store
@@ -38,9 +38,9 @@ class Recorder:
 
     @asynccontextmanager
     async def settled_beside(self, record: SettleTurnsInput | None) -> AsyncIterator["TravellingRecord"]:
-        """Settle the record that a model call took along while the block runs, which is that call.
+        """Settle the record that a model call carries, while the block makes that call.
 
-        Where that fails, or takes longer than the call, the workflow takes the record back and settles it by itself.
+        If that fails, or takes longer than the call, the workflow takes the record back and settles it in an activity.
         """
         travelling = TravellingRecord()
         if record is None:
@@ -64,7 +64,7 @@ class Recorder:
 
 @dataclass
 class TravellingRecord:
-    """A record on its way with a model call: `state` is how it compared once it is settled, None while it is not."""
+    """A record that a model call carries: `state` is how it compared once it is settled, None before."""
 
     state: RecordState | None = None
 
@@ -77,6 +77,6 @@ class SettlementActivities:
 
     @activity.defn
     async def settle_turns(self, input: SettleTurnsInput) -> SettleTurnsResult:
-        """Settle by itself what no reply took along."""
+        """Settle a record that no model call has settled."""
         async with heartbeats():
             return await self._recorder.settle(input)

@@ -1,4 +1,4 @@
-"""The simulated user: a model plays the caller, one paid call per message at most."""
+"""Simulated users: a model writes their messages, and each of its calls is paid for at most once."""
 
 from typing import TYPE_CHECKING
 
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
     from store.sessions.steps import StepStore
 
 MAX_CONTEXT_TOKENS = 8_000
-"""Upper bound on the request of a caller's model, in tokens: an hour of talk. The installation's limit may be lower."""
+"""Upper bound on a request for a simulated user, in tokens: an hour of talk. The installation's limit may be lower."""
 CALLER_NODE_ID = "caller"
 """The `node_id` of simulated users' messages among the saved steps."""
 _QUOTES = {'"': '"', "“": "”", "«": "»", "„": "“"}
 
 
 class CallerPlayer:
-    """Plays simulated users. A caller's view of the conversation is the chain of its auxiliary calls."""
+    """Plays simulated users. Their view of a conversation is the chain of their auxiliary model calls."""
 
     def __init__(
         self, *, steps: "StepStore", limit: SpendingLimit, caller: ModelCaller, max_context_tokens: int
@@ -40,9 +40,9 @@ class CallerPlayer:
         self._caller = caller
 
     async def play(self, input: PlayCallerInput) -> PlayCallerResult:
-        """Generate the caller's next message or hang up; a retry reuses the stored reply.
+        """Generate the simulated user's next message or hang up; a retry reuses the stored reply.
 
-        A blank reply is generated again, up to MAX_BLANK_REPLIES times in all; the result then has no line. Fails
+        A blank reply is generated again; after MAX_BLANK_REPLIES of them the result has no `line`. Fails
         like `generate_step`, and with the non-retryable type `quota_exceeded` above the organization's monthly limit.
         When the workflow cancels the activity, the result holds the usage so far.
         """
@@ -109,17 +109,17 @@ class SimulationActivities:
 
     @activity.defn
     async def play_caller(self, input: PlayCallerInput) -> PlayCallerResult:
-        """Generate the caller's next message or hang up, as `CallerPlayer.play` does."""
+        """Generate the simulated user's next message or hang up, as `CallerPlayer.play` does."""
         return await self._player.play(input)
 
 
 def _to_model_message(spoken: Utterance) -> Message:
-    """A message with the roles swapped: for the model that plays the caller, the agent is the user."""
+    """A message with the roles swapped: for the model of a simulated user, the agent is the user."""
     return UserSaid(text=spoken.text) if spoken.by == "agent" else AgentSaid(text=spoken.text)
 
 
 def _text_of(reply: ModelReply) -> str:
-    """The caller's text, without the quotation marks that some models put around it."""
+    """The simulated user's text, without the quotation marks that some models put around it."""
     words = reply.text.strip()
     if len(words) > 1 and _QUOTES.get(words[0]) == words[-1]:
         words = words[1:-1].strip()

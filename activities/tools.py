@@ -54,7 +54,7 @@ class ToolActivities:
         if name is None:
             return ToolFailed("unknown_tool", f"There is no tool named {input.tool}.").result
         if input.arguments.keys() == {UNPARSED_ARGUMENTS}:
-            return ToolFailed("invalid_arguments", "The arguments were no JSON object; the call was not made.").result
+            return ToolFailed("invalid_arguments", "The arguments are not a JSON object; the call was not made.").result
         call = ToolCall(
             organization_id=input.organization_id,
             name=name,

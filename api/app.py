@@ -54,7 +54,7 @@ _ROUTERS: Final = (
 
 
 class KeyedCorsMiddleware(CORSMiddleware):
-    """CORS by the setting, for routes that need a key. Public chats are for the origins of their tokens instead."""
+    """CORS by the setting, for routes that need a key. Public chats allow the origins of their tokens instead."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         is_public = scope["type"] == "http" and scope["path"].startswith(f"{EMBED_PREFIX}/")
@@ -67,7 +67,7 @@ def create_app(
     """The API as an ASGI application. The caller closes client and database; neither needs to be reachable yet.
 
     Events published to the hub are streamed to watchers at once; without a hub, watchers get logged events at the
-    next keepalive. `clock` tells the time for the rates and the expiry of public chats.
+    next keepalive. `clock` returns the time for the rates and the expiry of public chats.
     """
     services = build_services(settings, client, database, hub or LiveHub(), clock=clock)
 

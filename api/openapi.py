@@ -19,7 +19,7 @@ Times are RFC 3339 in UTC, amounts of money are decimals in strings. Unknown fie
 
 
 WEBHOOK_SCHEMAS: Final = ("Usage", "Cost")
-"""Models of which responses and webhooks each have their own. Those of responses keep the plain name."""
+"""Models that responses and webhooks each define separately. Those of responses keep the plain name."""
 
 
 def install(app: FastAPI) -> None:

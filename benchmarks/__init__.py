@@ -1,1 +1,1 @@
-"""Benchmarks, each compared with a floor that is measured in the same run."""
+"""Benchmarks, many of them compared with a floor (a minimum) that is measured in the same run."""

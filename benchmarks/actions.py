@@ -2,7 +2,7 @@
 
 `python -m benchmarks.actions HISTORY.json ...` counts those of exported histories.
 
-What is an action is defined at https://docs.temporal.io/cloud/actions: starts of workflows (continue-as-new and child
+https://docs.temporal.io/cloud/actions defines actions: starts of workflows (continue-as-new and child
 workflows too), activities and their retries, timers, signals, updates, queries, heartbeats, changes of search
 attributes, and the markers of local activities, once for each workflow task. Queries, heartbeats and rejected updates
 are in no history; the server counts them in its metric `action`.
@@ -52,7 +52,7 @@ def history_actions(events: Iterable[HistoryEvent]) -> Counter[str]:
 
 
 def server_actions(metrics_url: str) -> Counter[str]:
-    """The server's own count since it was started, by kind. It is behind by a second or two."""
+    """The server's own count since it was started, by kind. It lags by a second or two."""
     with urlopen(metrics_url) as answer:
         text: str = answer.read().decode()
     counted: Counter[str] = Counter()

@@ -3,9 +3,9 @@
     make bench ARGS=--asleep          # 5,000 sessions; ARGS="--asleep 500" for fewer
 
 One worker, one API and Temporal on SQLite, each a process of its own. A conversation of a thousand turns is held first,
-then the sessions are opened: each greets and is left alone. Woken are the newest, which the worker has in its cache of
-workflows, the oldest, which it has dropped and must replay, and the long one: once dropped from the cache, and once
-after the worker was started anew, when nothing of it is in memory.
+then the sessions are opened: each greets and is left alone. Then some are woken: the newest, which the worker has in
+its cache of workflows; the oldest, which it has dropped and must replay; and the long one, once after it was dropped
+from the cache, and once after a restart of the worker, when nothing of it is in memory.
 """
 
 import asyncio
@@ -82,7 +82,7 @@ def _wake_measures(name: str, taken: list[float]) -> Iterable[Measure]:
 
 
 class _Services:
-    """Temporal, a worker and an API. The worker can be started anew."""
+    """Temporal, a worker and an API. The worker can be restarted."""
 
     def __init__(self, ground: Ground) -> None:
         self._ground = ground
@@ -125,7 +125,7 @@ class _Services:
         return {name: _pss(pid) for name, pid in self._pids().items()}
 
     async def come_to_rest(self) -> None:
-        """Wait until nothing is done any more."""
+        """Wait until the processes are idle."""
         while True:
             before = sum(map(_processor_seconds, self._pids().values()))
             await asyncio.sleep(SETTLED_SECONDS)

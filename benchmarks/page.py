@@ -48,7 +48,7 @@ WATCHES: Final = """(() => {
   const tasks = new PerformanceObserver(list => seen.tasks.push(...list.getEntries().map(task => task.duration)))
   tasks.observe({ type: 'longtask' })
 })()"""
-"""Writes down how long keys and words take until they are painted, and every task over 50 ms."""
+"""Records how long keys and words take until they are painted, and every task over 50 ms."""
 
 SCROLLS: Final = """async () => {
   const box = document.querySelector('[data-conversation]')

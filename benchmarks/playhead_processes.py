@@ -19,7 +19,7 @@ from store.migrate import upgrade
 
 @dataclass
 class PlayheadProcesses:
-    """Running services; `kill` and `start` are for what survives."""
+    """Running services; `kill` and `start` show what survives a crash."""
 
     api_key: str
     temporal_address: str
@@ -62,7 +62,7 @@ class PlayheadProcesses:
 async def running_playhead(
     *, model: str, settings: Mapping[str, str], database_url: str = "", workers: int = 1, apis: int = 1
 ) -> AsyncIterator[PlayheadProcesses]:
-    """Run them while the block runs, without `database_url` on SQLite. `settings` are environment variables."""
+    """Run the services while the block runs, on SQLite by default. `settings` are environment variables."""
     files = DemoFiles.make()
     addresses = ServerAddresses(files.folder, free_port(), free_port())
     async with AsyncExitStack() as exit_stack:

@@ -62,7 +62,7 @@ def cpu_seconds(pids: Iterable[int]) -> float:
 
 
 def memory_megabytes(pids: Iterable[int]) -> float:
-    """Memory of these processes and what they started; pages that several share are counted once, in parts."""
+    """Memory of these processes and what they started; a shared page is divided among those that share it."""
     return sum(_proportional_bytes(process.pid) for process in with_descendants(pids)) / MEGABYTE
 
 

@@ -174,7 +174,7 @@ async def _postgres_pid(url: str) -> int:
 async def _costs(exit_stack: AsyncExitStack, paces: Sequence[Pace]) -> list[Cost]:
     """Talk at all paces at once, and count the actions of each.
 
-    On PostgreSQL, through which a worker learns that somebody watches at an API.
+    Runs on PostgreSQL, through which an API notifies the workers of its watchers.
     """
     settings = {"PLAYHEAD_DEMO_DELAY_SECONDS": f"{paces[0].reply_seconds:g}"}
     url = exit_stack.enter_context(running_postgres()).new_database()
@@ -235,7 +235,7 @@ async def _unseen(playhead: PlayheadProcesses, turns: int, sessions: int) -> _Un
 
 
 async def _cost(playhead: PlayheadProcesses, pace: Pace, sessions: Sequence[Sequence[str]], unseen: _Unseen) -> Cost:
-    """From shorter and longer sessions that have ended: what a turn adds, and what is left for the session."""
+    """The cost of a turn and of a session, from shorter and longer sessions that have ended."""
     client = await Client.connect(playhead.temporal_address)
     short, long = [await _averages(client, group) for group in sessions]
     more = pace.turns[1] - pace.turns[0]

@@ -9,7 +9,7 @@ AGENT = {
     "start": "talk",
     "nodes": {"talk": {"prompt": "Answer whatever the caller says.", "greeting": "Hello, how can I help?"}},
     "limits": {"max_turns": 100000},
-    "max_context_tokens": 8_000,  # some two hundred turns: what a model reads is bounded, however long the session
+    "max_context_tokens": 8_000,  # some two hundred turns: the model's input is bounded, however long the session
 }
 
 

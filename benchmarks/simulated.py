@@ -24,7 +24,7 @@ STRETCH = 100
 """Number of turns compared at the beginning and at the end of the long session."""
 POLL_SECONDS = 0.5
 """Seldom, because each poll takes time from the measured services."""
-Json = dict[str, Any]  # Any: what the API answers
+Json = dict[str, Any]  # Any: what the API returns
 
 TALKER: Json = {
     "name": "talker",
@@ -59,11 +59,11 @@ async def simulated() -> list[Measure]:
     """Run both loads, each on a stack of its own."""
     print(f"{USERS} simulated users at once ...", flush=True)
     async with running_stack(demo_delay_seconds=LATENCY_SECONDS) as stack, _http_client(stack) as http:
-        callers = await _simulated_users(stack, http)
+        users = await _simulated_users(stack, http)
     print(f"one session of {LONG_TURNS:,} simulated turns ...", flush=True)
     async with running_stack() as stack, _http_client(stack) as http:
         session = await _long(http)
-    return [*callers, session]
+    return [*users, session]
 
 
 async def _simulated_users(stack: Stack, http: httpx2.AsyncClient) -> list[Measure]:
@@ -98,7 +98,7 @@ async def _run(http: httpx2.AsyncClient, suite: Json) -> Json:
 
 
 def _replies(run: Json) -> int:
-    """Replies that took time: each line of the caller, and each answer but the greeting, which no model speaks."""
+    """Model replies: each message of the simulated user, and each answer but the greeting, which no model generates."""
     return sum(2 for turn in run["turns"] if turn["user_message"] is not None)
 
 
@@ -108,7 +108,7 @@ async def _long(http: httpx2.AsyncClient) -> Measure:
     body = {"agent": TALKER["name"], "simulator": {"enabled": True, "config": USER}}
     session = (await http.post("/v1/sessions", json=body)).raise_for_status().json()
     path = f"/v1/sessions/{session['id']}"
-    # The list comes from the store. The session itself would have to be asked in its worker, which has a reply to give.
+    # The list is read from the store. Reading the session itself would query its workflow, in the measured worker.
     while not await _is_over(http):  # noqa: ASYNC110  another process knows
         await asyncio.sleep(POLL_SECONDS)
     begun = [_moment(turn["created_at"]) for turn in await _turns(http, path)]

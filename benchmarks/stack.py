@@ -50,7 +50,7 @@ class Ground:
 async def prepared_ground(*, demo_delay_seconds: float = 0.0) -> AsyncIterator[Ground]:
     """Run Temporal on SQLite as `playhead dev` does, beside a store on SQLite.
 
-    The offline demo model is to answer; each text reply takes `demo_delay_seconds`.
+    Services answer with the offline demo model; each text reply takes `demo_delay_seconds`.
     """
     files = DemoFiles.make()
     addresses = ServerAddresses(files.folder, free_port(), free_port())

@@ -35,7 +35,7 @@ async def _help() -> float:
 
 
 async def _dev() -> float:
-    """Seconds from the start of a stack to its line of addresses; it is stopped then."""
+    """Seconds from the start of a stack until it prints its addresses; it is stopped then."""
     with TemporaryDirectory() as folder:
         ports = {"api": free_port(), "temporal": free_port(), "temporal-ui": free_port()}
         options = [f"--{name}-port={port}" for name, port in ports.items()]

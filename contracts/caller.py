@@ -32,7 +32,7 @@ class PlayCallerInput(FrozenModel):
 
     @property
     def digest(self) -> str:
-        """A digest of everything that is asked."""
+        """A digest of the whole input."""
         return digest_of(self.model_dump_json())
 
 
@@ -48,9 +48,10 @@ class PlayCallerResult(FrozenModel):
 
 
 class NextLine(FrozenModel):
-    """The message of a simulated user to a reply that is still to be generated, in the same activity as that reply.
+    """A simulated user's message, to be generated in the same activity as the reply that it answers.
 
-    `asked` lacks the reply. Nothing is generated when the reply costs `cost_left` or more: then the session ends.
+    `asked` is its input without that reply. If the reply costs `cost_left` or more, no message is generated: the
+    session ends.
     """
 
     asked: PlayCallerInput

@@ -15,8 +15,8 @@ class JudgeInput(FrozenModel):
     """Input for one judgement of an ended session; `judgement_id` is its idempotency key, its purpose is `judge`.
 
     The activity reads the transcript from the store, so the input does not grow with the conversation. `cut_short` is
-    the reason why the conversation did not end normally, if the starter of the run knows one. `run` is the run of the
-    suite whose outcome the verdict is: it is recorded at once.
+    the reason why the conversation did not end normally, if the starter of the run knows one. With `run`, the verdict
+    is recorded at once as the outcome of that run of the suite.
     """
 
     session_id: str
@@ -36,7 +36,7 @@ class JudgeInput(FrozenModel):
 class JudgeResult(FrozenModel):
     """The verdict, and the usage and cost of the judge (zero for a scenario without criteria).
 
-    `price` is the cost of the run if its outcome was recorded. It is not where the judge could not be asked.
+    `price` is the cost of the run if its outcome was recorded; None otherwise, as when the judge's model call failed.
     """
 
     verdict: Verdict

@@ -1,4 +1,4 @@
-"""Reconciliation: comparing the store with Temporal on a schedule, and how a session shows what the store has lost."""
+"""Reconciliation: the scheduled comparison of the store with Temporal, and of a session with its record."""
 
 from typing import Literal
 
@@ -15,9 +15,9 @@ Subject = Literal["session", "suite"]
 Action = Literal["closed", "billed", "compared", "recreated", "settled", "left"]
 """Effect of a reconciliation on one session or suite.
 
-`closed`: the store shows its end now. `billed`: model calls that were paid for after its end were billed. `compared`:
-the running session was asked to compare itself with its record. `recreated`: its row in the store was made again.
-`settled`: what the history of a suite holds was recorded again. `left`: nothing was changed.
+`closed`: its end was recorded in the store. `billed`: model calls that were paid for after its end were billed.
+`compared`: the running session was asked to compare itself with its record. `recreated`: its row in the store was
+created again. `settled`: what the history of a suite holds was recorded again. `left`: nothing was changed.
 """
 
 
@@ -32,9 +32,10 @@ class UnsettledInput(FrozenModel):
 class UnsettledTurns(FrozenModel):
     """A session compared with its record.
 
-    `turns` counts its closed turns. `missing` of them are not in the store and not about to be settled either;
-    `unknown` counts the turns that only the store has. `is_apart` is true when they differ in anything. `restore` and
-    `settle` are set for `with_turns`: a part of the missing turns, and everything that was still to be settled.
+    `turns` counts its closed turns. `missing` of them are not in the store and, unless `with_turns` was requested, not
+    about to be settled either; `unknown` counts the turns that only the store has. `is_apart` is true if there are any
+    such turns, or if the versions differ. `restore` and `settle` are set for `with_turns`: a part of the missing turns,
+    and everything that was still to be settled.
     """
 
     version: int
@@ -50,7 +51,7 @@ class UnsettledTurns(FrozenModel):
 class Difference(FrozenModel):
     """A difference between the store and Temporal, and its treatment.
 
-    `found` is the reason under which a session was closed (`workflow_terminated`, `workflow_not_found`, ...), or
+    `found` is the reason for which a session or suite was closed (`workflow_terminated`, `workflow_not_found`, ...), or
     `store_behind`, `temporal_behind`, `apart`, `unknown_to_store`, `unbilled`, `no_worker`. Turns are counted where
     they were compared.
     """
@@ -73,11 +74,11 @@ class ReconcileInput(FrozenModel):
 
 
 class ReconciliationResult(FrozenModel):
-    """The result of a reconciliation, and the point from which the next one goes on.
+    """The result of a reconciliation, and the point from which the next one continues.
 
-    `generation` counts the runs of a schedule, in the store and in Temporal: they differ after either was set back.
+    `generation` counts the runs of a schedule, in the store and in Temporal: they differ after either was restored.
     Then every session is compared turn by turn (`is_thorough`), until all have been. `next_session` and `next_suite`
-    are row numbers; 0 begins again. `counts` has the number of findings by their word, `findings` the first of them.
+    are row numbers; 0 begins again. `counts` has the number of findings by `found`, `findings` the first of them.
     """
 
     generation: int = 0

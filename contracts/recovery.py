@@ -8,7 +8,7 @@ from domain.turns.turn import Message, Turn
 
 
 class ClaimSessionInput(FrozenModel):
-    """A run that begins a session asks whether the session is its own."""
+    """The execution that begins a session, to check that it may."""
 
     session_id: str
     organization_id: str
@@ -16,7 +16,7 @@ class ClaimSessionInput(FrozenModel):
 
 
 class ClaimSessionResult(FrozenModel):
-    """Why the session is not this execution's to begin, in a sentence; None when it is."""
+    """The reason why the execution may not begin the session, as a sentence; None if it may."""
 
     rejection: str | None = None
 
@@ -36,7 +36,7 @@ class ReadRecordResult(FrozenModel):
 
 
 class RestoredTurn(FrozenModel):
-    """A closed turn, and where the conversation stood before it.
+    """A closed turn, with the state of the conversation before it.
 
     `after` and `carry` are those of the checkpoint that the turn began from.
     """
@@ -56,7 +56,7 @@ class RestoredStep(FrozenModel):
 class RestoreTurnsInput(FrozenModel):
     """Turns and steps that the store may have lost. What it still has stays as it is.
 
-    Turns in `taken_over` came with a fork: they are not billed here.
+    Turns in `taken_over` are imported or came with a fork: they are not billed here.
     """
 
     session_id: str

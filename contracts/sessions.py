@@ -33,7 +33,7 @@ Nothing is lost: an update sent again with the same message id waits for the sam
 """
 
 RUN_HAS_ENDED = "The run has just ended. Ask again: the next run of the session answers."
-"""Why a worker refuses a query that came to a run before its end."""
+"""Failure message of a query that reaches a run which has just continued as new."""
 HISTORY_MISSING = "history_missing"
 """The type of the failure of a step whose earlier messages are not in the store."""
 CONTEXT_TOO_LONG = "context_too_long"
@@ -42,7 +42,7 @@ CONTEXT_TOO_LONG = "context_too_long"
 
 @dataclass(frozen=True)
 class UnreadableArgument:
-    """An argument of a signal that cannot be read, and why: a part of a sentence that quotes nothing of it."""
+    """An argument of a signal that cannot be read. `reason` completes a sentence and does not quote the argument."""
 
     reason: str
 
@@ -116,7 +116,7 @@ class SendMessageResult(FrozenModel):
 
 
 class ReturnResultsResult(FrozenModel):
-    """The turn whose calls have got their results, and the session's head after it.
+    """The turn whose calls have received their results, and the session's head after it.
 
     `said` counts the characters of the reply before those calls, and `used` is the usage of the turn up to them.
     """
@@ -134,7 +134,7 @@ class TurnStart(FrozenModel):
     index: int
     created_at: datetime
     said_at: datetime | None = None
-    """Time of the user's message where it is not `created_at`: it waited, or has no id. None for a turn without one."""
+    """Time of the user's message if it was queued or has no id; None if it is `created_at`, or there is no message."""
     message_id: str | None = None
 
     def turn(self, turn_id: str, user_text: str | None) -> Turn:
@@ -155,11 +155,11 @@ RecordState = Literal["agrees", "is_ahead", "is_behind", "is_another"]
 class SettleTurnsInput(FrozenModel):
     """Turns to bill and record, with the session's head and all other changes since the last settlement.
 
-    Restored branches are applied before discarded ones, because a branch can be both. `taken_over` turns come from the
-    source of a fork: they are recorded but not billed, because the source session has billed them.
-    `first_run_id` names the execution that the session is, across continue-as-new and resets: the record of one is
-    never taken over by another. `follows` are the versions of the head that may have been recorded last, none for the
-    first settlement; None compares nothing.
+    Restored branches are applied before discarded ones, because a branch can be both. `taken_over` turns are recorded
+    but not billed: they are imported, or come from the source of a fork, which has billed them. `first_run_id`
+    identifies the workflow execution across continue-as-new and resets: no execution takes over the record of another.
+    `follows` are the versions of the head that may have been recorded last, empty for the first settlement; None
+    compares no versions.
     """
 
     session_id: str
@@ -182,10 +182,10 @@ class GenerateStepInput(FrozenModel):
     The activity reads the rest from the store, along the chain of steps. `context` contains the values of
     template variables. `opening` and `said`, the agent's text in this turn so far, are for watchers.
     `after` is the digest of the preceding step, the newest that the model reads; empty for the first of a session.
-    `record` is what the session had not settled when it asked: it is settled along with the reply, at most once.
-    `withheld` are tools of the node that the model is not offered. `next_line` has a simulated user answer the reply.
-    `instructions` is a digest of the instructions where they show a value that can be another one when the turn is
-    answered again.
+    `record` holds what was unsettled when the call was scheduled: it is settled along with the reply, at most once.
+    `withheld` are tools of the node that the model is not offered. With `next_line` a simulated user answers the reply.
+    `instructions` is a digest of the instructions if they contain a value that can differ when the turn is answered
+    again.
     """
 
     session_id: str
@@ -210,7 +210,7 @@ class GenerateStepInput(FrozenModel):
 
     @property
     def digest(self) -> str:
-        """The digest of everything that is asked: a saved step with another digest answers something else."""
+        """The digest of the request: a saved step with another digest is the reply to another request."""
         return step_digest(
             after=self.after,
             turn_id=self.turn_id,
@@ -227,7 +227,7 @@ class GenerateStepInput(FrozenModel):
 
     @property
     def follows_turn_id(self) -> None:
-        """Nothing: `after` names the step that the call comes after."""
+        """None: `after` identifies the preceding step."""
         return None
 
 
@@ -237,7 +237,7 @@ class GenerateStepResult(FrozenModel):
     `watched` is true if somebody watches the session: its events are then recorded without delay.
     `summarize` is the end of the summary that the conversation needs now, if it needs one.
     `record` is how the record compared to the session when the step's `record` was settled; None if it was not.
-    `line` is the simulated user's answer to the reply, where one was asked for and could be generated.
+    `line` is the simulated user's answer to the reply, if one was requested and could be generated.
     """
 
     reply: ModelReply
@@ -271,7 +271,7 @@ def session_workflow_id(session_id: str) -> str:
 
 
 def message_update_id(command: TurnCommand) -> str:
-    """Update id of a command: its message id, a digest of its content, and whether the client waits for the reply.
+    """Update id of a command: its message id, a digest of its content, and what the client waits for.
 
     Temporal answers a repeated update id with the first result, without a validator. So a repeat of the same message
     joins the first call, while the same id with another text reaches the validator and is rejected.

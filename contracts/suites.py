@@ -98,7 +98,7 @@ class PriceRunInput(FrozenModel):
 
 
 class RunPrice(FrozenModel):
-    """Cost of a session according to its saved steps, and the most expensive exchange (or judge call) among them."""
+    """Cost of a session according to its saved steps, and an upper bound on its costliest exchange or judge call."""
 
     cost: Money
     largest_call: Money | None = None

@@ -34,8 +34,8 @@ class WebhookTarget(FrozenModel):
 class DeliverWebhookInput(FrozenModel):
     """The ended session to report, and the state of its delivery after earlier runs.
 
-    `attempts` have been made so far, the last of which failed with `error`; the next one is due at `next_at`. None, as
-    in older deliveries, has Temporal make all attempts within one activity.
+    `attempts` have been made so far, the last of which failed with `error`; the next one is due at `next_at`. If
+    `attempts` is None, as in older deliveries, Temporal makes all attempts within one activity.
     """
 
     session_id: str

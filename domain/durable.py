@@ -17,10 +17,10 @@ class FrozenModel(BaseModel):
         return self is other or super().__eq__(other)
 
     def __hash__(self) -> int:
-        """Equal models have equal hashes. Values that have none, such as dictionaries, do not count.
+        """Equal models have equal hashes. Values without a hash, such as dictionaries, are ignored.
 
-        Every model has one because pydantic copies defaults that have none, in depth and for each object it makes: a
-        turn was read in half the time without its copies of an empty usage and an empty cost.
+        Models are hashable because pydantic deep-copies unhashable defaults for every object that it creates: without
+        copies of an empty usage and an empty cost, a turn is read in half the time.
         """
         return hash((type(self), *map(_hash_of, self.__dict__.values())))
 

@@ -1,1 +1,1 @@
-"""Agents that come with Playhead, installed as `playhead.examples` so that every installation finds them."""
+"""Agents and suites that come with Playhead, installed as `playhead.examples` so that every installation finds them."""

@@ -42,7 +42,7 @@ SUITE_SECONDS: Final = 600.0
 
 
 async def booking(stack: PageStack) -> Json:
-    """A conversation with branches: one message was edited, and the last turns were taken back and said otherwise."""
+    """A conversation with branches: one message was edited, and the last turns were rewound and replaced."""
     session = await stack.caller.open("booking-line", name="Ada books a table", initial_context={"first_name": "Ada"})
     stack.model(HOUSE).script(ToolCallReply("to_booking"))
     for said, answer in BOOKING:
@@ -57,7 +57,7 @@ async def booking(stack: PageStack) -> Json:
 
 
 async def exchange(stack: PageStack, session: Json, path: str, said: str, answer: str) -> Json:
-    """Say something, or say it again in the place of a turn, and have it answered like this; returns the session."""
+    """Send a message, or edit that of a turn, and have it answered like this; returns the session."""
     tokens = 480 + 40 * len(session["turns"])
     stack.model(HOUSE).script(TextReply(answer, prompt_tokens=tokens, completion_tokens=len(answer) // 4))
     return done(await stack.caller.post(path, {"text": said}), 200)

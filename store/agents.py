@@ -21,7 +21,7 @@ from store.database.upsert import insert_new
 MAX_CACHED_BYTES = 16 * 1024 * 1024
 """Size of the in-memory cache, as JSON. Definitions are immutable, so cached ones never become stale."""
 MAX_NAMES = 10_000
-"""Agents of a list without pages: the newest."""
+"""The most agents in the list of names, which has no pages; the newest are kept."""
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Payloads that are too large for Temporal, stored for as long as a workflow may need them.
 
-A large one is stored in pieces, and a piece that is there already is not stored again: the input of a long session's
-next run is, but for its end, what it was for the run before.
+A large payload is stored in pieces, and a piece that is stored already is not stored again: the inputs of two
+consecutive runs of a long session differ only at their end.
 """
 
 import secrets
@@ -138,7 +138,7 @@ class BlobStore:
         return row[0], int(row[1])
 
     async def _store(self, workflow_id: str, contents: Mapping[BlobKey, bytes], pieces: Mapping[str, bytes]) -> None:
-        """Store blobs of a workflow, and those pieces, by their keys, that are not there or have become old."""
+        """Store blobs of a workflow, and those of the pieces that are missing or older than `RENEWED_AFTER`."""
         now = datetime.now(UTC)
         wanted = {"of_workflow": workflow_id, "of_keys": list(pieces), "moment": now - RENEWED_AFTER}
 

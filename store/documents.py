@@ -29,7 +29,7 @@ MAX_CHARACTERS: Final = 50_000_000
 MAX_QUERY_WORDS: Final = 32
 MAX_WORD_CHARACTERS: Final = 64
 _BATCH_ROWS: Final = 100
-"""Passages that are written in one transaction: others wait meanwhile."""
+"""Passages that are written in one transaction. Other writers wait for it meanwhile."""
 _HEADING_WEIGHT: Final = 3.0
 _STOP_WORDS_TEXT: Final = """
 a an and any are as at be been but by can could did do does for from had has have how i if in is it its me my no not of
@@ -192,7 +192,7 @@ class DocumentStore:
         await self._database.write(work)
 
     async def add(self, organization_id: str, document: DocumentText) -> None:
-        """Store the text of a document unless it is stored. It is searched once all of it is there.
+        """Store the text of a document unless it is stored. `find` returns it once all passages are stored.
 
         Raises TooManyDocuments, and LookupError when the document is erased meanwhile.
         """
@@ -215,7 +215,7 @@ class DocumentStore:
         await self._database.write(lambda connection: connection.execute(_FINISH, finished).close())
 
     async def erase(self, organization_id: str, digest: str) -> bool:
-        """Delete a document and its passages. Agents that search it find nothing in it any more.
+        """Delete a document and its passages. Agents that search it no longer find anything in it.
 
         Returns False when the organization has no such document.
         """

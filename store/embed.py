@@ -74,7 +74,7 @@ _COUNT_SESSION = (
 
 
 class EmbedStore:
-    """Creates, finds and revokes embed tokens. Nothing is cached: a revoked token opens and continues nothing.
+    """Creates, finds and revokes embed tokens. Nothing is cached, so that a revocation takes effect at once.
 
     Secrets of tokens and of sessions are stored as digests only.
     """

@@ -21,7 +21,7 @@ _LOCK_NUMBER = 0x506C6179
 async def pending(database: Database) -> list[str]:
     """The revisions that `upgrade` would apply, oldest first; empty when the database is up to date.
 
-    Raises LookupError when the database was written by a newer Playhead, StoreUnavailable.
+    Raises StoreUnavailable, and LookupError when a newer Playhead has upgraded the database.
     """
     return await database.read(_pending)
 
@@ -30,7 +30,7 @@ async def upgrade(database: Database) -> list[str]:
     """Apply pending migrations in one transaction; returns their revisions, oldest first.
 
     Concurrent upgrades wait for each other; the second finds nothing to do.
-    Raises LookupError when the database was written by a newer Playhead, StoreUnavailable.
+    Raises StoreUnavailable, and LookupError when a newer Playhead has upgraded the database.
     """
     return await database.change_schema(_upgrade)
 

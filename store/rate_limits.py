@@ -13,7 +13,7 @@ from store.database.tables import rate_limits
 from store.database.upsert import insert_statement
 
 PURGE_PAUSE = timedelta(minutes=1)
-"""Pause between two removals of rows that limit nothing any more, in each process."""
+"""Pause between two removals of expired rows, in each process."""
 MAX_PURGED = 1_000
 """Rows that are removed at once."""
 
@@ -42,7 +42,7 @@ class Rate:
 
 @dataclass(frozen=True, slots=True)
 class RateLimit:
-    """A rate for one subject, such as an address. `name` tells the rates of a subject apart."""
+    """A rate for one subject, such as an address. `name` distinguishes the rates of one subject."""
 
     name: str
     subject: str
@@ -66,7 +66,7 @@ class RateExceeded(Exception):
 class RateLimitStore:
     """Takes from allowances, by the generic cell rate algorithm: one number for each subject.
 
-    The time is the caller's, so that a clock can be passed in.
+    The caller passes the time, so that it can use a clock of its own.
     """
 
     def __init__(self, database: Database) -> None:

@@ -1,4 +1,4 @@
-"""The store's side of reconciliation: what it believes open, the end of what is over, and a record of what was done."""
+"""The store's side of reconciliation: lists what is open, closes sessions that are over, and records what was done."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -39,9 +39,9 @@ from store.sessions.turn_rows import turn_values
 LATE_CALLS = timedelta(hours=2)
 """Time after the end of a workflow in which its model calls may still be saved: an attempt lasts an hour at most."""
 LATE_MARGIN = timedelta(minutes=15)
-"""A paid reply may be saved this long after it came, and after its session was closed."""
+"""A paid reply may be saved this long after it arrived, by which time its session may have been closed."""
 MAX_LATELY_CLOSED = 1_000
-"""Closed sessions, the newest first, that are looked at for late calls."""
+"""Closed sessions, the newest first, that are checked for late calls."""
 
 _SESSION_ID = bindparam("session_id", type_=CleanText())
 _COLUMNS = (
@@ -214,8 +214,9 @@ class ReconciliationStore:
         return await self._database.read(lambda connection: connection.execute(_LEDGER_ROWS, key).scalar_one())
 
     async def close_session(self, session: OpenSession, head: SessionHead, closing: Closing) -> int | None:
-        """Record the end of a session whose workflow is over, and bill what was not; `head` stands in for none.
+        """Record the end of a session whose workflow is over, and bill the calls that are not billed yet.
 
+        `head` is the session's recorded head, or an initial one if it was never settled.
         Returns the number of new ledger rows; None when the session was settled or closed meanwhile, so that nothing
         was changed.
         """
@@ -240,19 +241,19 @@ class ReconciliationStore:
         return await self._database.write(work)
 
     async def lately_closed(self) -> list[str]:
-        """The sessions that a reconciliation of the last hours has closed, without those that bought nothing since."""
+        """Sessions that a reconciliation closed within `LATE_CALLS`, with steps saved since (less `LATE_MARGIN`)."""
         key = {"since": datetime.now(UTC) - LATE_CALLS}
 
         def read(connection: Connection) -> list[str]:
             closed = connection.execute(_LATELY_CLOSED, key).all()
-            return [session_id for session_id, at in closed if _bought_since(connection, session_id, at - LATE_MARGIN)]
+            return [session_id for session_id, at in closed if _saved_since(connection, session_id, at - LATE_MARGIN)]
 
         return await self._database.read(read)
 
     async def recreate(self, start: StartSession, created_at: datetime) -> bool:
-        """Make the row of a session again that the store has lost. Annotations do not come back.
+        """Recreate the row of a session that the store has lost. Annotations are not restored.
 
-        Returns False when its organization or its version of the agent is not in this store, or the session is.
+        Returns False when its organization or agent version is not in this store, or the session exists.
         """
         of_agent = {
             "agent_id": start.agent.id,
@@ -276,7 +277,7 @@ class ReconciliationStore:
         return await self._database.read(lambda connection: connection.execute(_GENERATION, key).scalar()) or 0
 
     async def finish(self, name: str | None, generation: int, findings: Iterable[Difference]) -> None:
-        """Record what a reconciliation did, and count it under its name."""
+        """Record what a reconciliation did, and store the generation under its name."""
         now = datetime.now(UTC)
         rows = [_finding_values(each, now) for each in findings if each.done != "left"]
 
@@ -347,7 +348,7 @@ class ReconciliationStore:
         return self._charges.bill(connection, account, charges, now)
 
 
-def _bought_since(connection: Connection, session_id: str, since: datetime) -> bool:
+def _saved_since(connection: Connection, session_id: str, since: datetime) -> bool:
     newest: datetime = connection.execute(_NEWEST_STEP, {"session_id": session_id}).scalar_one()
     return newest >= since
 
@@ -369,7 +370,7 @@ def _open(row: Row[*tuple[Any, ...]]) -> OpenSession:
 
 
 def _closed(connection: Connection, session_id: str, turn: Turn, at: datetime) -> Turn:
-    """A turn that nobody answers any more: interrupted after what was paid for, or failed without a reply."""
+    """The closed form of an open turn: interrupted, with the text of its paid replies, or failed if there is none."""
     key = {"session_id": session_id, "turn_id": turn.id}
     replies = [ModelReply.model_validate_json(each) for each in connection.scalars(_REPLIES, key)]
     spent = {
@@ -388,7 +389,7 @@ LOST_REPLY_OF_CLOSED = "The workflow of the session was closed while this turn w
 
 
 def _ended(head: SessionHead, closed: Sequence[Turn], closing: Closing) -> SessionHead:
-    """The head of a session that is over, as of the turns that were closed with it."""
+    """The head of a session that is over, with the turns that were closed with it."""
     changes: dict[str, object] = {}
     for turn in closed:
         is_newest = head.cursor_turn_id is None and turn.parent_id == (changes.get("head_turn_id") or head.head_turn_id)
@@ -402,7 +403,7 @@ def _ended(head: SessionHead, closed: Sequence[Turn], closing: Closing) -> Sessi
             "completion_reason": closing.reason,
             "approvals": (),
             "client_calls": (),
-            # A change of its own: a session that goes on after all, as after a reset, notices it.
+            # Counts as a change, so that a session that continues after all, as after a reset, detects it.
             "version": head.version + 1,
             "revision": head.revision + 1,
             "updated_at": max(head.updated_at, closing.at),

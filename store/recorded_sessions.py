@@ -17,7 +17,7 @@ class RecordedSessions:
     async def past(self, organization_id: str, wanted: RecordedStart) -> RecordedPast | None:
         """The past of a session up to the given turn, by default its newest visible one.
 
-        None if it is not recorded, or not from its beginning on.
+        None if the session is not recorded, or not from its first turn on.
         """
         session = await self._sessions.find(organization_id, wanted.session)
         leaf_turn_id = wanted.turn or (session.head.head_turn_id if session and session.head else None)

@@ -303,7 +303,7 @@ class SuiteStore:
         return [_run(row) for row in rows]
 
     async def run_records(self, suite_id: str) -> Sequence[RunRecord]:
-        """Every run that was started, in short and in no order: as much as the suite has runs."""
+        """Every run that was started, in short, in no order and without pages."""
         rows = await self._database.read(
             lambda connection: connection.execute(_RUN_RECORDS, {"suite_id": suite_id}).all()
         )
@@ -455,7 +455,7 @@ def _paid_calls(connection: Connection, session_id: str) -> list[_PaidCalls]:
 def _run_price(calls: Sequence[_PaidCalls]) -> RunPrice:
     """The total cost, and the largest cost of one exchange.
 
-    An exchange is the most expensive caller message plus the most expensive reply, or the judge's call.
+    An exchange is the most expensive simulated user's message plus the most expensive reply, or the judge's call.
     """
     largest = {kind: Decimal(0) for kind in ("caller", "judge", "reply")}
     for each in calls:
@@ -480,7 +480,7 @@ def _progress(counts: Sequence[Row[str, Outcome | None, int]], closed_turns: int
 def _unfinished_values(
     connection: Connection, suite: Suite, run: Row[*tuple[Any, ...]], why: str, at: datetime
 ) -> dict[str, Any]:
-    """The record of a run that nobody will judge."""
+    """The record of a run that will not be judged."""
     scenario = next((each for each in suite.scenarios if each.id == run.scenario), None)
     criteria = inconclusive_verdicts(scenario.success if scenario else (), why)
     return {

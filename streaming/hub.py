@@ -18,7 +18,7 @@ from streaming.messages import TextDelta
 class StreamState:
     """The agent's text so far in a turn that is being answered.
 
-    `opening` is the start of the turn, and `is_logged` says that the log has it.
+    `opening` is the start of the turn; `is_logged` is true once the log has it.
     """
 
     attempt: tuple[int, int]

@@ -14,7 +14,7 @@ class TextDelta:
 
     `attempt` orders the model calls of the turn: its step, and the attempt at it. A higher one replaces the text
     after the first `base` characters, which earlier steps produced. `offset` is the position of `text` in the turn's
-    text. `opening` is the start of the turn, in the first delta of a call; `is_logged` when the log has that start.
+    text. `opening` is the start of the turn, in the first delta of a call; `is_logged` is true if the log has it.
     """
 
     turn_id: str

@@ -53,7 +53,7 @@ class _Listener:
         self._hub = hub
         self._channel = f"playhead_api_{uuid4().hex}"
         self.bus = ListenNotifyChannel(
-            database.engine.url, [self._channel, TO_APIS], on_message=self._on_message, on_connected=self._on_reconnect
+            database.engine.url, [self._channel, TO_APIS], on_message=self._on_message, on_connected=self._on_connected
         )
         hub.on_first_watcher = lambda session_id: self._announce([session_id], fresh=True)
         hub.on_last_watcher = lambda session_id: self._announce([session_id], fresh=False, watching=False)
@@ -64,8 +64,8 @@ class _Listener:
             await asyncio.sleep(ANNOUNCE_INTERVAL_SECONDS)
             self._announce(self._hub.watched, fresh=False)
 
-    def _on_reconnect(self) -> None:
-        """After a reconnection, request all text from its beginning and read the logs again: messages may be lost."""
+    def _on_connected(self) -> None:
+        """On every connection, request all text from its beginning and read the logs again: messages may be lost."""
         self._announce(self._hub.watched, fresh=True)
         for session_id in self._hub.watched:
             self._hub.log_appended(session_id)
@@ -77,7 +77,7 @@ class _Listener:
             self.bus.publish(TO_WORKERS, json.dumps(message))
 
     def _on_message(self, channel: str, text: str) -> None:
-        if channel == TO_APIS:  # a worker has begun: it does not know yet who watches
+        if channel == TO_APIS:  # a worker has connected: it has no announcements yet
             self._announce(self._hub.watched, fresh=True)
             return
         message: dict[str, Any] = json.loads(text)

@@ -14,7 +14,7 @@ STEP_ATTEMPT = timedelta(hours=1)
 SETTLE_ATTEMPT = timedelta(seconds=30)
 """One transaction takes milliseconds; half a minute means the store hangs."""
 SETTLE_HEARTBEAT = timedelta(seconds=1.5)
-"""The silence after which the worker of a transaction counts as dead. Made twice, it changes nothing."""
+"""Time without a heartbeat after which the worker of a transaction counts as dead. Repeating it has no effect."""
 SETTLE_AGAIN = timedelta(seconds=0.1)
 """The first pause after a transaction that failed, or whose worker died; it doubles up to that of model calls.
 
@@ -48,7 +48,7 @@ def model_call_options(timing: Timing) -> ActivityOptions:
     """For a model call: its worker's death is noticed by a missing heartbeat.
 
     The activity itself decides when a provider has failed often enough (it counts only the provider's
-    failures); an outage of the store is waited out. When it is cancelled, what it has by then is waited for.
+    failures); an outage of the store is waited out. A cancellation waits for its partial result.
     """
     return ActivityOptions(
         start_to_close_timeout=STEP_ATTEMPT,
@@ -69,14 +69,14 @@ def tool_call_options(timing: Timing) -> ActivityOptions:
 
 
 def claim_options() -> LocalActivityOptions:
-    """For a look at the store that takes milliseconds, before a session begins."""
+    """For a read of the store that takes milliseconds, before a session begins."""
     return LocalActivityOptions(
         start_to_close_timeout=SETTLE_ATTEMPT, retry_policy=RetryPolicy(maximum_interval=timedelta(seconds=5))
     )
 
 
 def store_options(timing: Timing) -> ActivityOptions:
-    """For billing and recording: tried until it is done. A conversation goes on meanwhile, but is not forgotten.
+    """For billing and recording: retried until it succeeds. The conversation goes on meanwhile.
 
     The activity sends heartbeats: when its worker dies, another one takes over within seconds.
     """
@@ -88,7 +88,7 @@ def store_options(timing: Timing) -> ActivityOptions:
 
 
 def delivery_attempt_options(seconds: float) -> ActivityOptions:
-    """For one attempt to send a report, of a delivery that has so many seconds left. Its workflow decides on others."""
+    """For one attempt to send a report, with `seconds` left for the delivery. Its workflow decides on further ones."""
     left = timedelta(seconds=seconds)
     return ActivityOptions(
         schedule_to_close_timeout=left,
@@ -114,7 +114,7 @@ def delivery_options(patience: DeliveryRetryPolicy) -> ActivityOptions:
 
 
 def polling_options(timing: Timing, seconds: float) -> ActivityOptions:
-    """For a look at other workflows that may last so many seconds; it changes nothing, and is made again."""
+    """For polling other workflows for up to `seconds`. It changes nothing, and can be repeated."""
     return ActivityOptions(
         start_to_close_timeout=SETTLE_ATTEMPT + timedelta(seconds=seconds),
         heartbeat_timeout=timedelta(seconds=timing.heartbeat),

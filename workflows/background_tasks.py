@@ -1,4 +1,4 @@
-"""The tasks that run beside a workflow's main line, none of which may break unseen."""
+"""Tasks that run beside the main coroutine of a workflow. None of them fails unnoticed."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -6,13 +6,13 @@ from typing import Any
 
 
 class BackgroundTasks:
-    """Tasks of one workflow. Those that ended well are forgotten."""
+    """Tasks of one workflow. Those that ended without an error are dropped."""
 
     def __init__(self) -> None:
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Have something done beside the main line."""
+        """Start a task beside the main coroutine."""
         self._tasks = [task for task in self._tasks if not task.done() or _is_broken(task)]
         task = asyncio.create_task(work)
         self._tasks.append(task)
@@ -23,7 +23,7 @@ class BackgroundTasks:
         return any(map(_is_broken, self._tasks))
 
     def surface_errors(self) -> None:
-        """Let a broken task fail the workflow task: Temporal shows it and tries again, once it is mended."""
+        """Fail the workflow task with the error of a broken task: Temporal shows it, and retries until it is fixed."""
         for task in filter(_is_broken, self._tasks):
             task.result()
 

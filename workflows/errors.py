@@ -1,4 +1,4 @@
-"""Rejections as Temporal errors: typed by their code, never retried, with the figures as details."""
+"""Rejections as Temporal errors: typed by their code, never retried, with the rejection as details."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,6 +26,6 @@ def reason_of(error: ActivityError) -> str:
 
 
 def code_of(error: ActivityError) -> str | None:
-    """The code of the error that made an activity fail, where clients know it as one of its own."""
+    """The code of the error that made an activity fail, if it has one of its own for clients."""
     cause = error.cause
     return cause.type if isinstance(cause, ApplicationError) and cause.type == CONTEXT_TOO_LONG else None

@@ -11,7 +11,7 @@ from contracts.reconciliation import ReconcileInput, ReconciliationResult, Start
 ATTEMPT = timedelta(minutes=5)
 HEARTBEAT = timedelta(seconds=30)
 MAX_ATTEMPTS = 3
-"""An outage is waited out by the schedule, not by one of its workflows."""
+"""After an outage, the next run of the schedule goes on; no workflow waits for its end."""
 
 
 @workflow.defn(name="Reconciliation")

@@ -19,12 +19,12 @@ NODE: Final = SearchAttributeKey.for_keyword("PlayheadNode")
 SUITE: Final = SearchAttributeKey.for_keyword("PlayheadSuite")
 
 ALL: Final = (ORG, AGENT, STATUS, NODE, SUITE)
-"""Every search attribute that the Temporal namespace has to know before sessions can start."""
+"""Every search attribute that must be registered in the Temporal namespace before sessions can start."""
 
 
 def of_session(start: StartSession) -> TypedSearchAttributes:
-    """Those a session starts with. What it keeps up to date begins as it is after the greeting: a change costs an
-    event."""
+    """The attributes that a session starts with. Status and node start as they are after the greeting, because each
+    change costs an event."""
     pairs = [
         SearchAttributePair(ORG, start.organization_id),
         SearchAttributePair(AGENT, start.agent.id),
@@ -37,7 +37,7 @@ def of_session(start: StartSession) -> TypedSearchAttributes:
 
 
 def of_suite(organization_id: str, agent_id: str, suite_id: str) -> TypedSearchAttributes:
-    """Those of a suite, which is found together with its sessions."""
+    """The attributes of a suite, which is found together with its sessions."""
     return TypedSearchAttributes(
         [
             SearchAttributePair(ORG, organization_id),
@@ -48,7 +48,7 @@ def of_suite(organization_id: str, agent_id: str, suite_id: str) -> TypedSearchA
 
 
 def updates_for(head: SessionHead, known: TypedSearchAttributes) -> list[SearchAttributeUpdate[str]]:
-    """The attributes that changed since they were published. A pending reply, which is over soon, is no change."""
+    """The attributes that changed since they were published. A pending reply is short, and is not published."""
     wanted = [SearchAttributePair(NODE, head.current_node_id)]
     if head.status != "pending_assistant_turn":
         wanted.append(SearchAttributePair(STATUS, head.status))

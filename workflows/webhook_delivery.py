@@ -1,4 +1,4 @@
-"""Reporting a session's end: sent until the receiver has taken it or a day is over, and written into the log."""
+"""Delivers the report of a session's end: retried until the receiver accepts it or a day is over, and then logged."""
 
 import asyncio
 from datetime import datetime, timedelta
@@ -21,7 +21,7 @@ from workflows.activity_options import delivery_attempt_options, delivery_option
 from workflows.errors import reason_of
 
 LONGEST_SLEEP = timedelta(hours=1)
-"""Time after which a delivery that waits for its next attempt looks for a newer version of the workers."""
+"""Time after which a delivery that waits for its next attempt checks for a newer version of the workers."""
 PAUSE_GROWTH = 4.0
 CANCELLED = "The delivery was cancelled in Temporal before the receiver had taken the report."
 
@@ -32,7 +32,7 @@ class DeliverWebhookWorkflow:
 
     @workflow.run
     async def run(self, delivery: DeliverWebhookInput) -> DeliverWebhookResult:
-        """Send the report, and record what came of it."""
+        """Send the report, and record the result."""
         result = await (self._send(delivery) if delivery.attempts is None else self._deliver(delivery))
         await workflow.execute_activity_method(
             WebhookActivities.record_delivery,
@@ -129,7 +129,7 @@ class DeliverWebhookWorkflow:
 
 
 def _last_failure(error: BaseException) -> str:
-    """Why the report was not taken: what the last attempt came to, also where the time was over during another one."""
+    """The reason why a report was not delivered: the error of the last attempt that did not run out of time."""
     if not isinstance(error, ActivityError):
         return str(error)
     timeout = error.cause
@@ -139,7 +139,7 @@ def _last_failure(error: BaseException) -> str:
 
 
 def _newest_failure(error: ActivityError, before: str | None) -> str:
-    """Why the report was not taken. An attempt that was cut off, as by the end of the time, hides no earlier reason."""
+    """The reason why a report was not delivered. An attempt that timed out does not replace an earlier reason."""
     if isinstance(error.cause, TimeoutError) and before is not None:
         return before
     return reason_of(error)
@@ -150,7 +150,7 @@ def _is_final(error: ActivityError) -> bool:
 
 
 def _pause(error: ActivityError, patience: DeliveryRetryPolicy, attempts: int) -> timedelta:
-    """The pause before the next attempt: as long as the receiver asks for, or fourfold what it was."""
+    """The pause before the next attempt: as long as the receiver asks for, or four times the one before."""
     asked = error.cause.next_retry_delay if isinstance(error.cause, ApplicationError) else None
     grown = patience.first_pause * PAUSE_GROWTH ** min(attempts - 1, 20)
     return asked or timedelta(seconds=min(grown, patience.longest_pause))

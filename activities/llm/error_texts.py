@@ -1,6 +1,6 @@
-"""Redaction of providers' error texts: what tenants, histories and the store get, and what the operator's log gets.
+"""Redaction of providers' error texts, for tenants, histories and the store, and for the operator's log.
 
-A provider may quote the request it rejects, with the installation's key in it, and client libraries advise to set
+A provider may quote the request it rejects, with the installation's key in it, and client libraries advise setting
 environment variables. The provider's own sentence stays; secrets are masked, and advice is removed.
 """
 
@@ -69,7 +69,7 @@ _PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
         MASK,
     ),
 )
-"""Texts that are secret by their form, whoever's they are, and what takes their place."""
+"""Patterns of texts that are secret by their form, each with its replacement."""
 
 _ADVICE = re.compile(
     r"(?i:environment variable|\benv var|\bpip3? install\b|\buv add\b|\bpydantic|`\w+` argument)"
@@ -81,7 +81,7 @@ _SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n+")
 
 
 class ErrorTexts:
-    """Redacts error texts of providers. Knows the secrets of the environment beside `credentials`."""
+    """Redacts error texts of providers: masks `credentials` and the secrets of the environment."""
 
     def __init__(self, credentials: Collection[str] = ()) -> None:
         self._credentials = tuple(credentials)

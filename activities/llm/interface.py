@@ -86,18 +86,18 @@ class ModelCaller(Protocol):
         ...
 
     async def count_tokens(self, call: ModelCall) -> int | None:
-        """The tokens of a request, counted by the provider; None where it cannot be asked."""
+        """The tokens of a request, counted by the provider; None if it cannot count."""
         ...
 
     def context_window(self, model: str) -> int | None:
-        """The tokens that a model can read and write in one call; None where they are not known."""
+        """The tokens that a model can read and write in one call; None if they are not known."""
         ...
 
 
 class ProviderFailed(Exception):
     """A failed model call: no reply, or an unusable one. `retry_after` is the provider's, in seconds.
 
-    `too_long` is true where the request was refused because it exceeds the model's context window.
+    `too_long` is true if the request was rejected because it exceeds the model's context window.
     """
 
     def __init__(

@@ -1,7 +1,7 @@
-"""Requests of the OpenAI client, in which a conversation is sent as it is.
+"""Makes the OpenAI client send conversations as they are, without converting them.
 
 The client compares every message with every type that a message may have, to rename fields and encode files. For a
-thousand turns that takes most of a second, in which the worker does nothing else. The messages are JSON already.
+thousand turns that takes most of a second, and blocks the worker. The messages are JSON already.
 """
 
 from functools import wraps

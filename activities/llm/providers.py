@@ -125,7 +125,7 @@ class ModelProviders:
         return ModelAnswer(reply=self._reply(call.model, model, response), messages="[]")
 
     async def count_tokens(self, call: ModelCall) -> int | None:
-        """The tokens of a request, counted by the provider; None where it has no way to ask, or does not answer."""
+        """The tokens of a request, counted by the provider; None if it cannot count or does not answer."""
         conversation = [*deserialize(call.history), *to_model_messages(call.messages)]
         parameters = ModelRequestParameters(
             function_tools=[_tool_definition(tool) for tool in call.tools], allow_text_output=True
@@ -142,7 +142,7 @@ class ModelProviders:
         return usage.input_tokens or None
 
     def context_window(self, model: str) -> int | None:
-        """The tokens that a model can read and write in one call; None where they are not known."""
+        """The tokens that a model can read and write in one call; None if they are not known."""
         try:
             return self._model(model).context_window
         except (UserError, ImportError, ValueError, OSError):
@@ -151,9 +151,9 @@ class ModelProviders:
     async def _answered(
         self, call: ModelCall | RecordCall, ask: Callable[[Model], Awaitable[ModelResponse]]
     ) -> tuple[Model, ModelResponse]:
-        """Ask the model for a response, in limited time. Every error becomes a permanent or retryable `ProviderFailed`.
+        """Request a response, with a timeout. Every error becomes a permanent or retryable `ProviderFailed`.
 
-        That has no cause: Temporal would write the error of the provider, with all its words, to the history.
+        It has no cause: Temporal would write the full text of the provider's error to the history.
         """
         try:
             async with asyncio.timeout(call.timeout):
@@ -269,7 +269,7 @@ def _rejection(model: str, error: ModelAPIError, text: str) -> ProviderFailed:
 
 
 def _too_long(model: str, said: str) -> str:
-    """The error of a request that the model has no room for, with the provider's sentence."""
+    """The error text for a request that is too long for the model, with the provider's own text."""
     text = f"The request is too long for the context window of {model}, even without earlier turns."
     advice = "Shorten the message, the prompt or the results of tools."
     return f"{text} {advice} The provider said: {said}" if said else f"{text} {advice}"

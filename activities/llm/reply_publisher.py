@@ -64,14 +64,14 @@ class _CallPublisher:
         self._starting: asyncio.Task[None] | None = None
         self._has_subscribers = False
         self._is_logged = False
-        self._is_told_logged = False
+        self._is_logged_sent = False
         self._next_delta: asyncio.TimerHandle | None = None
         self._not_before = 0.0
 
     def restart(self) -> None:
         """Publish the text from its beginning, for new subscribers."""
         self._sent = 0
-        self._has_subscribers, self._is_told_logged = True, False
+        self._has_subscribers, self._is_logged_sent = True, False
         if self._starting is None:
             self._starting = asyncio.create_task(self._record_start())
         self._publish()
@@ -111,7 +111,7 @@ class _CallPublisher:
         """Publish the text that is not sent yet, if any. Without text the start of a turn is published once logged."""
         self._next_delta = None
         text = self._text()
-        if len(text) <= self._sent and self._is_told_logged >= self._is_logged:
+        if len(text) <= self._sent and self._is_logged_sent >= self._is_logged:
             return
         context = self._context
         delta = TextDelta(
@@ -124,7 +124,7 @@ class _CallPublisher:
             is_logged=self._is_logged,
         )
         self._subscribers.publish_delta(context.session_id, delta)
-        self._sent, self._is_told_logged = max(len(text), self._sent), self._is_logged
+        self._sent, self._is_logged_sent = max(len(text), self._sent), self._is_logged
         if delta.text:
             self._not_before = asyncio.get_running_loop().time() + MIN_DELTA_INTERVAL_SECONDS
 

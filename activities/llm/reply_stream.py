@@ -64,7 +64,7 @@ def stream_context_of(
     """The stream context of a step: its turn as it was opened, with the user's message.
 
     `saved` are the messages of the steps before it. The first step of a turn has the user's message among its own; a
-    later one may be the first to be streamed, and finds it among those of the first.
+    later one may be the first to be streamed: it takes the message from those of the first step.
     """
     user_text = next((message.text for message in reversed(input.messages) if isinstance(message, UserSaid)), None)
     if user_text is None and 0 < input.step <= len(saved):

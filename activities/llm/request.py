@@ -35,7 +35,7 @@ class ModelRequestInFlight:
     instructions: str
     parameters: ModelRequestParameters
     timeout: float
-    """Seconds that the provider may send nothing."""
+    """Seconds without data from the provider after which the request fails."""
     seed: int | None = None
     model: Model | None = None
     reply_format: ReplyFormat | None = None

@@ -101,7 +101,7 @@ def _parse_entry(entry: str) -> _AllowlistEntry:
             if _HOST_NAME.fullmatch(host):
                 return _AllowlistEntry(host=host.rstrip(".").lower(), network=None, port=port)
     raise ValueError(
-        f"{entry!r} is no address that can be allowed; write a host name, an address or a network, "
+        f"{entry!r} is not a valid address; write a host name, an address or a network, "
         "such as crm.internal, localhost:9000, [::1]:9000 or 10.0.0.0/8"
     )
 

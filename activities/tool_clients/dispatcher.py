@@ -1,6 +1,6 @@
 """Dispatches tool calls to HTTP, MCP, built-in and documents tools or to mocks, and redacts credentials.
 
-Of calls that the client of a conversation carries out only the arguments are checked.
+For client tools, which the client of a conversation carries out, it only checks the arguments.
 """
 
 import asyncio
@@ -37,8 +37,8 @@ class ToolDispatcher:
 
     `credentials` are the values behind the names in `secrets`, `organization_credentials` those that only one
     organization's agents may name; `allowlist` are the addresses that tools may reach beside public ones (see
-    `AllowedAddresses`), `documents` the passages that documents tools search. Raises ValueError for an entry of
-    `allowlist` that cannot be read.
+    `EgressPolicy`), `documents` the passages that documents tools search. Raises ValueError for an invalid entry of
+    `allowlist`.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class ToolDispatcher:
 
     @cached_property
     def _mcp(self) -> "McpTools":
-        from activities.tool_clients.mcp import McpTools  # noqa: PLC0415  # a second that most workers need not spend
+        from activities.tool_clients.mcp import McpTools  # noqa: PLC0415  # takes a second; most workers need none
 
         return McpTools(guard=self.guard, credentials=self.credentials)
 
@@ -116,6 +116,6 @@ class ToolDispatcher:
             return await self._mcp.list_tools(organization_id, name, tool, context)
         except Exception as error:
             log.warning(
-                "the MCP server %s cannot be asked for its tools: %s", name, self._redactor.redact_text(repr(error))
+                "the tools of the MCP server %s cannot be listed: %s", name, self._redactor.redact_text(repr(error))
             )
             return ()

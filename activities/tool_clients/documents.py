@@ -14,7 +14,9 @@ from domain.agents.tools import DocumentLanguage, DocumentsTool
 from store.database.errors import StoreUnavailable
 from store.documents import FoundPassage
 
-NOTHING_FOUND: Final = "No passage matches. Search again with other words, or say that the documents do not tell."
+NOTHING_FOUND: Final = (
+    "No passage matches. Search again with other words, or say that the documents do not contain the answer."
+)
 
 
 class PassageSearch(Protocol):

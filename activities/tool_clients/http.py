@@ -82,7 +82,7 @@ class HttpTools:
                 content += part
                 if len(content) > tool.max_response_bytes:
                     if not success:
-                        break  # what went wrong is said first
+                        break  # the error is reported, not its size
                     raise ToolFailed(
                         "too_large",
                         f"The service answered with more than the tool's limit of {tool.max_response_bytes:,} bytes.",
@@ -101,7 +101,7 @@ class HttpTools:
         elif text.strip() and _is_text(headers):
             shown = to_content(text, self._redactor)
             cut = "..." if len(shown) > MAX_ERROR_BODY_CHARACTERS else ""
-            message += f" Its words: {shown[:MAX_ERROR_BODY_CHARACTERS]}{cut}"
+            message += f" Its response: {shown[:MAX_ERROR_BODY_CHARACTERS]}{cut}"
         return ToolFailed(
             "http_error",
             message,
@@ -116,10 +116,10 @@ class HttpTools:
             try:
                 value = parse_json(text) if text.strip() else None
             except ValueError:
-                raise ToolFailed("not_json", "The service answered with what is no JSON.", status=status) from None
+                raise ToolFailed("not_json", "The response of the service is not valid JSON.", status=status) from None
             text = compact_json(self._redactor.redact_value(value)) if text.strip() else ""
         return CallToolResult(
-            content=to_content(text, self._redactor) or f"Done: the service answered {status} without any words.",
+            content=to_content(text, self._redactor) or f"Done: the service answered {status} without content.",
             status=status,
             assigned=assigned_variables(value, tool.assign, self._redactor),
         )
@@ -150,5 +150,5 @@ def _is_text(headers: httpx2.Headers) -> bool:
 def _decode(content: bytes, charset: str) -> str:
     try:
         return content.decode(charset, errors="replace")
-    except (LookupError, ValueError):  # no such encoding, or one that is none of text
+    except (LookupError, ValueError):  # an unknown encoding, or one that is not for text
         return content.decode(errors="replace")

@@ -117,8 +117,8 @@ class McpTools:
             result = await client.session.send_request(request_message, types.CallToolResult)
         content = self._content(result)
         if result.is_error:
-            raise ToolFailed("tool_error", content or "The tool failed without a word.")
-        return CallToolResult(content=content or "Done: the tool answered without any words.")
+            raise ToolFailed("tool_error", content or "The tool failed without a message.")
+        return CallToolResult(content=content or "Done: the tool answered without content.")
 
     def _request(
         self, organization_id: str, tool: McpTool, context: Mapping[str, JsonValue], key: str | None
@@ -181,7 +181,7 @@ class McpTools:
         if error_response is not None:
             status, wait = error_response
             retryable = is_retryable(status) and (progress.may_repeat or status in NOT_PROCESSED_STATUSES)
-            message = f"The server answered {status}. Its words: {words}"
+            message = f"The server answered {status}. Its response: {words}"
             return ToolFailed("http_error", message, status=status, retryable=retryable, retry_after=wait)
         if error.code == types.CONNECTION_CLOSED:
             return _no_response(False, progress)

@@ -16,7 +16,7 @@ CLOSE_TIMEOUT = httpx2.Timeout(2.0)
 
 
 class McpTransport(httpx2.AsyncBaseTransport):
-    """An HTTP transport for one server that replaces each request's URL and headers by those of `request`.
+    """An HTTP transport for one server that replaces each request's URL and headers with those of `request`.
 
     So the library never sees credentials and cannot log or raise them. The transport keeps the errors that the
     library hides: `failure`, an exception raised here, and `error_response`, the status and `retry-after` of the
@@ -75,7 +75,7 @@ class McpTransport(httpx2.AsyncBaseTransport):
             self.failure = error
 
     async def limited_body(self, response: httpx2.Response, request: httpx2.Request) -> AsyncIterator[bytes]:
-        """The bytes of an answer, as many as it may hold."""
+        """The bytes of a response. Raises ToolFailed if there are more than MAX_RESPONSE_BYTES."""
         size = 0
         try:
             if not isinstance(response.stream, httpx2.AsyncByteStream):

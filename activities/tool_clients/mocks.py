@@ -26,7 +26,7 @@ def mocked_result(call: ToolCall) -> CallToolResult:
     if mock.error is not None:
         raise ToolFailed("tool_error", mock.error)
     return CallToolResult(
-        content=to_content(_as_text(mock.result), _NO_REDACTION) or "Done: the service answered without any words.",
+        content=to_content(_as_text(mock.result), _NO_REDACTION) or "Done: the service answered without content.",
         assigned=_assigned(call, mock.result),
     )
 

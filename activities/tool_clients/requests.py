@@ -45,7 +45,7 @@ def http_request(call: ToolCall, tool: HttpTool, secrets: Mapping[str, str]) -> 
     """The request of one call. Raises ToolFailed when a value cannot be sent where a template puts it."""
     values = {**call.context, **_declared_arguments(tool, call.arguments), SECRETS_VARIABLE: secrets}
     body = _body(call, tool, values)
-    # Compressed answers are not asked for: their size is known too late.
+    # No compressed responses: their size is known too late.
     headers = {"accept": "application/json, text/*;q=0.9", "accept-encoding": "identity", "user-agent": "Playhead"}
     if body:
         headers["content-type"] = "application/json"

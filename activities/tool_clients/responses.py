@@ -84,16 +84,16 @@ def _check_storable(value: object, levels: int) -> JsonValue:
         case None | bool() | int() | float():
             return value
         case _:
-            raise ValueError("it is no JSON")
+            raise ValueError("it is not valid JSON")
 
 
 def _reject_constant(constant: str) -> None:
-    raise ValueError(f"{constant} is no JSON")
+    raise ValueError(f"{constant} is not valid JSON")
 
 
 def check_encoding(answer: httpx2.Response) -> None:
     """Reject a compressed response, which could expand beyond any limit. Raises ToolFailed."""
     encoding = answer.headers.get("content-encoding", "identity").strip().lower()
     if encoding not in ("", "identity"):
-        message = f"The service answered in the compressed form {encoding[:40]!r}, which it was asked not to use."
+        message = f"The service answered with the content encoding {encoding[:40]!r}, which the request excludes."
         raise ToolFailed("not_text", message, status=answer.status_code)

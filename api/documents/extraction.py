@@ -160,7 +160,7 @@ class _HtmlReader(HTMLParser):
 
 
 def _pdf(content: bytes) -> Iterator[Section]:
-    from pypdf import PdfReader, errors  # noqa: PLC0415  # it loads for half a second, which other formats do not spend
+    from pypdf import PdfReader, errors  # noqa: PLC0415  # half a second that other formats do not need
 
     encrypted = UnreadableDocument("encrypted", "is encrypted; save it without a password")
     try:
@@ -176,12 +176,12 @@ def _pdf(content: bytes) -> Iterator[Section]:
         raise encrypted from error
     except (UnreadableDocument, MemoryError, RecursionError):
         raise
-    except Exception as error:  # a damaged file leads the library anywhere
+    except Exception as error:  # the library may raise anything for a damaged file
         raise UnreadableDocument("unreadable", "is not a PDF that can be read; open it and save it again") from error
 
 
 def _decoded(content: bytes, charset: str | None = None) -> str:
-    """The text of a file: UTF-8, what its byte order mark or its head names, or else the Western code page."""
+    """The text of a file, decoded by its byte order mark, as UTF-8, by the charset it names, or as Windows-1252."""
     mark = next((name for mark, name in _BYTE_ORDER_MARKS.items() if content.startswith(mark)), None)
     for encoding in filter(None, (mark, "utf-8", charset, "cp1252")):
         try:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 MAX_PASSAGE_CHARACTERS: Final = 1_200
-"""About two hundred words: an answer with what is around it."""
+"""About two hundred words: an answer with its context."""
 MAX_HEADING_CHARACTERS: Final = 200
 
 _PARAGRAPH_END = re.compile(r"\n[ \t]*\n")

@@ -1,4 +1,4 @@
-"""Reads files in processes of their own, a few at once, each with a deadline: a hostile file costs the API nothing."""
+"""Reads files in separate processes, a few at once, each with a deadline, which isolates the API from hostile files."""
 
 import asyncio
 import os
@@ -26,7 +26,7 @@ _TOO_COSTLY: Final = "takes too long or too much memory to read; divide it, or s
 
 
 class ReaderBusy(Exception):
-    """Other files are being read for a long time."""
+    """The file could not be read in time because other files are being read."""
 
 
 class _ReadPassage(BaseModel):
@@ -64,7 +64,7 @@ class DocumentReader:
             output = await _output(content, format)
         finally:
             self._places.release()
-        # As large as the text of a document may be: it is parsed in a thread.
+        # The output can be as large as the text of a document, so it is parsed in a thread.
         try:
             return await self._parsing.run(partial(_text, content, format, output))
         except TimeoutError:

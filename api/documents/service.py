@@ -1,4 +1,4 @@
-"""Uploads of documents, and the files of agents: each is kept by its digest when the agent is stored."""
+"""Uploads of documents, and the files of agents: each is pinned by its digest when the agent is stored."""
 
 from collections.abc import Mapping
 from hashlib import sha256
@@ -15,7 +15,7 @@ from store.agents import AgentInUse, AgentStore, StoredAgent
 from store.documents import DocumentStore, StoredDocument, TooManyDocuments
 
 MAX_AGENT_DOCUMENTS: Final = 100
-"""Different documents of one agent."""
+"""Maximum number of different documents of one agent."""
 
 
 class DocumentService:
@@ -59,9 +59,9 @@ class DocumentService:
     async def attach(
         self, organization_id: str, definition: AgentDefinition, sent: Mapping[str, str], *, dry_run: bool
     ) -> AgentDefinition:
-        """The definition with the digest of every file: its own, that `sent` for its name, or the newest of its name.
+        """The definition with the digest of every file: its own, that in `sent`, or the newest of its name.
 
-        Raises InvalidAgent for files that the organization does not have. In a dry run those `sent` may be missing.
+        Raises InvalidAgent for files that the organization does not have. In a dry run those in `sent` may be missing.
         """
         issues: list[ValidationIssue] = []
         tools: dict[str, AnyTool] = {}

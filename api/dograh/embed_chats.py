@@ -63,8 +63,8 @@ class EmbedChat:
 class EmbedChats:
     """Opens and continues public chats. Raises HTTPException with dograh's statuses, and Problem.
 
-    Every call reads the token anew, so that a revoked one stops at once, at every API process. Rates are held in the
-    store too.
+    Every call reads the token anew, so that revoking one takes effect at once in every API process. Rates are held in
+    the store too.
     """
 
     def __init__(
@@ -106,11 +106,11 @@ class EmbedChats:
         return allows(known, origin)
 
     async def limit_reads(self, visitor: Visitor) -> None:
-        """Take one from the reads of an address. Raises HTTPException 429."""
+        """Count one read against the limit of an address. Raises HTTPException 429."""
         await self._take(errors.TOO_MANY_REQUESTS, limits.reading_by(visitor.address))
 
     async def limit_openings(self, visitor: Visitor) -> None:
-        """Take one from the openings of an address. Raises HTTPException 429."""
+        """Count one opened chat against the limit of an address. Raises HTTPException 429."""
         await self._take(errors.TOO_MANY_CHATS, limits.opening_by(visitor.address))
 
     async def configuration(self, token: EmbedToken | None, visitor: Visitor) -> WidgetConfig:
@@ -175,8 +175,8 @@ class EmbedChats:
     async def send(self, chat: EmbedChat, visitor: Visitor, text: str, expected_revision: int | None) -> PublicChat:
         """Send a visitor's message and return the chat after the reply.
 
-        The number of turns is part of the revision: the message is sent at the revision that was counted, so that
-        messages at the same time, also at several processes, open no turn too many.
+        The message carries the revision at which the turns were counted, so that concurrent messages, even through
+        several API processes, cannot exceed the limit of turns.
         """
         session = chat.session
         view, _ = await self._session_reader.view(session)
@@ -231,12 +231,12 @@ class EmbedChats:
 
 
 def _settings_of(token: EmbedToken) -> dict[str, JsonValue]:
-    """The settings of the widget. Without calls it is always one for chats."""
+    """The settings of the widget. Its type is always `chat`, because there are no voice calls."""
     return {**token.settings, "widgetType": "chat"}
 
 
 def _turn_count(view: TimelineView) -> int:
-    """The turns of a session, also failed and discarded ones."""
+    """The number of turns of a session, also failed and discarded ones."""
     discarded = sum(branch.turn_count for branch in view.discarded_branches)
     return view.head.turns_before + len(view.turns) + len(view.future) + discarded
 

@@ -1,4 +1,4 @@
-"""Errors of the public embed routes: dograh's statuses and texts, without anything that only its operator may see."""
+"""Errors of the public embed routes: dograh's statuses and texts, without details that only the operator may see."""
 
 from math import ceil
 from typing import Final

@@ -1,4 +1,4 @@
-"""Limits of public chats: turns of a session, and rates of its own for tokens, visitors and addresses."""
+"""Limits of public chats: turns of a session, and separate rates for tokens, sessions and addresses."""
 
 from datetime import timedelta
 from typing import Final
@@ -16,7 +16,7 @@ MESSAGES_OF_TOKEN: Final = Rate(burst=50, interval=timedelta(milliseconds=50))
 MESSAGES_OF_SESSION: Final = Rate(burst=5, interval=timedelta(seconds=1))
 MESSAGES_OF_ADDRESS: Final = Rate(burst=20, interval=timedelta(milliseconds=500))
 READS_OF_ADDRESS: Final = Rate(burst=60, interval=timedelta(milliseconds=100))
-"""Everything else, also what is sent with wrong tokens."""
+"""All other requests, and those of visitors with an unknown session token."""
 
 
 def opening_by(address: str) -> RateLimit:

@@ -1,4 +1,4 @@
-"""JSON of dograh's public embed routes: what a page and its visitor may see of a chat, and nothing else of it."""
+"""JSON of dograh's public embed routes: only the parts of a chat that a page and its visitor may see."""
 
 from typing import Annotated, Any, Final, Literal
 
@@ -21,12 +21,12 @@ class _Body(BaseModel):
 
 
 class InitBody(_Body):
-    """A chat to open with an embed token. What does not fit of the variables is left out."""
+    """A chat to open with an embed token. Variables that cannot be used are left out."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [examples.INIT]})
 
     token: str
-    context_variables: dict[str, Any] | None = None  # Any: what a page wrote, which is checked value by value
+    context_variables: dict[str, Any] | None = None  # Any: values from a page, checked one by one
 
 
 class PublicMessageBody(_Body):
@@ -110,7 +110,7 @@ class WidgetTexts(_Answer):
 
 
 class WidgetConfig(_Answer):
-    """The configuration of dograh's widget for a token: its settings, completed with defaults. There are no calls."""
+    """The configuration of dograh's widget for a token: its settings, completed with defaults, for text chats only."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [examples.CONFIG]})
 

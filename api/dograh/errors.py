@@ -88,7 +88,7 @@ def error_response(status: int, detail: object, headers: Mapping[str, str] | Non
 
 
 def _json(content: object) -> bytes:
-    """JSON also of what was sent and cannot be stored: errors of that API repeat the value."""
+    """JSON, also of values that cannot be stored: errors of that API repeat the value that was sent."""
     try:
         return to_json(content)
     except PydanticSerializationError:
@@ -96,7 +96,7 @@ def _json(content: object) -> bytes:
 
 
 def problem_response(problem: Problem) -> Response:
-    """A problem of this API as a response of dograh's."""
+    """A problem of this API as a response in dograh's form."""
     status = _STATUSES.get(problem.code, PROBLEM_TYPES[problem.code].status)
     return error_response(status, _detail(problem), problem.headers)
 

@@ -1,7 +1,7 @@
-"""Text chats as streams: the words of a reply while they are generated, then what the plain route answers.
+"""Text chats as streams: the text of a reply while it is generated, then the response of the plain route.
 
 Each event is `event: <type>` and JSON. `turn_started` names the turn, `reply_delta` adds text, `reply_reset` replaces
-the text so far, `event` is one of the turn's events, and `session` is the answer of the plain route. `error` ends a
+the text so far, `event` is one of the turn's events, and `session` is the response of the plain route. `error` ends a
 stream whose turn failed, with the `detail` and `status_code` of the plain route.
 """
 

@@ -17,11 +17,11 @@ KEYLESS_ORGANIZATION: Final = "dev"
 KEY_HEADER: Final = "x-api-key"
 """Header that may carry the key instead of Authorization, which takes precedence."""
 KEY_CACHE_SECONDS: Final = 2.5
-"""Lifetime of a cached owner of a key, which saves reads of the store. A revoked key works for as long.
+"""Lifetime of a key's cached owner, which saves reads of the store. A revoked key stays valid for up to this time.
 
-While the store is down nobody can revoke a key, and a known one works on, for `outage_cache.OUTAGE_SECONDS` at most.
+Streams that it has opened end `revocation.CHECK_SECONDS` later at most, so in less than five seconds.
 
-With the pause between two checks of open streams (`revocation.CHECK_SECONDS`) this is less than five seconds.
+While the store is down no key can be revoked, and a known one stays valid for up to `outage_cache.OUTAGE_SECONDS`.
 """
 MAX_CACHED_KEYS: Final = 10_000
 _LOCAL_HOST: Final = re.compile(r"(localhost|127(\.[0-9]{1,3}){3}|\[::1\])(:[0-9]{1,5})?", re.IGNORECASE)
@@ -58,7 +58,7 @@ class Authenticator:
         return organization
 
     def _keyless_organization(self, request: Request) -> str:
-        """Accept a call without a key from a program of this machine, and from no web page of another site."""
+        """Accept a call without a key from a program on this machine, but not from a web page of another site."""
         if not self._keyless:
             raise _unauthenticated(
                 "Send an API key as `Authorization: Bearer <key>`. Keys are made with `playhead keys create`."
@@ -71,7 +71,7 @@ class Authenticator:
                 f"`playhead keys create NAME --organization {KEYLESS_ORGANIZATION}` makes one."
             )
         origins = request.headers.getlist("origin")
-        is_allowed = len(origins) == 1 and origins[0].lower() in self._allowed_origins  # by its name: `*` allows none
+        is_allowed = len(origins) == 1 and origins[0].lower() in self._allowed_origins  # exact match: `*` allows none
         if not is_allowed and _is_from_another_site(request, host):
             raise _unauthenticated("Calls without a key are not accepted from web pages of other sites.")
         return KEYLESS_ORGANIZATION
@@ -81,10 +81,10 @@ class Authenticator:
 
 
 def _local_host(request: Request) -> str | None:
-    """The host and port that a request is addressed to, if that is a loopback address by name; else None.
+    """The host and port in a request's Host header if they name this machine; else None.
 
-    A page can give its own name the address of this machine (DNS rebinding), but its requests still carry that name.
-    The header is read as it was sent: several of them, or one that is not a plain host and port, are rejected.
+    A page can let its own name resolve to the address of this machine (DNS rebinding), but its requests still carry
+    that name. Several Host headers, or one that is not a plain host and port, are rejected.
     """
     hosts = request.headers.getlist("host")
     return hosts[0].lower() if len(hosts) == 1 and _LOCAL_HOST.fullmatch(hosts[0]) else None

@@ -10,8 +10,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from api.http.problems import Problem, problem_response
 
 MAX_BODY_BYTES = 1_048_576
-"""1 MiB: an agent with hundreds of nodes, or thirty messages of the longest kind. Compressed bodies count twice: as
-they are received, and as they are read.
+"""1 MiB: an agent with hundreds of nodes, or thirty messages of the longest kind. The limit applies to a
+compressed body twice: as it is received, and as it is decompressed.
 """
 MAX_DOCUMENT_BYTES = 8 * MAX_BODY_BYTES
 """8 MiB: a document that is uploaded, such as a PDF with pictures."""
@@ -33,7 +33,7 @@ class BodyLimitMiddleware:
     """ASGI middleware that responds with 413 to a body that is announced or received over the limit.
 
     Bodies in gzip are decompressed, up to the limit; other encodings are answered with 415. Starlette's
-    RequestBodyLimitMiddleware knows no encodings and responds in plain text, without the error document.
+    RequestBodyLimitMiddleware does not decompress, and responds in plain text, without the error document.
     """
 
     def __init__(self, app: ASGIApp) -> None:

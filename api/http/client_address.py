@@ -10,7 +10,7 @@ Network = IPv4Network | IPv6Network
 _Address = IPv4Address | IPv6Address
 
 UNKNOWN: Final = "unknown"
-"""The subject of clients without an address, such as those of a Unix socket."""
+"""Used for clients without an address, such as those of a Unix socket."""
 _CLIENT_NETWORK_BITS: Final = 64
 """Bits of an IPv6 address that a provider gives to one customer, who chooses the others freely."""
 
@@ -18,8 +18,8 @@ _CLIENT_NETWORK_BITS: Final = 64
 def client_address(request: Request, trusted_proxies: Sequence[Network]) -> str:
     """The address of a client: a whole IPv4 address, or the /64 network of an IPv6 address.
 
-    `X-Forwarded-For` is read from the right, as long as the addresses are those of trusted proxies: what stands before
-    them could be written by anybody.
+    `X-Forwarded-For` is read from the right, as long as the addresses are those of trusted proxies: a client can write
+    any entries further left itself.
     """
     peer = _parsed(request.client.host if request.client else "")
     forwarded = [part for line in request.headers.getlist("x-forwarded-for") for part in line.split(",")]

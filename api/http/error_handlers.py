@@ -96,7 +96,7 @@ def validation_problem(error: RequestValidationError) -> Problem:
         if each["type"] == "too_large":
             place = format_path(location)
             return invalid("too_large", f"{place} {_message(each)}.", [(place, _message(each))], **each["ctx"])
-    # A value that fits no member of a union has an error for each of them: the innermost says most.
+    # A value that fits no member of a union has an error for each of them: the innermost are the most specific.
     outer = {location[:length] for location in messages for length in range(len(location))}
     errors = [(format_path(location), message) for location, message in messages.items() if location not in outer]
     place, message = errors[0]

@@ -4,7 +4,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 
 class HeadMiddleware:
-    """ASGI middleware that lets the routes see GET, and sends the head of their response only."""
+    """ASGI middleware that passes HEAD requests to the routes as GET, and sends only the head of the response."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

@@ -1,4 +1,4 @@
-"""A cache of what the store says, which goes on answering while the store is down."""
+"""A cache of values from the store, which are still returned while the store is down."""
 
 import time
 from collections.abc import Awaitable, Callable, Hashable
@@ -12,11 +12,11 @@ Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value")
 
 OUTAGE_SECONDS: Final = 300.0
-"""While the store is down, a value that was read at most so long ago is returned."""
+"""Maximum age of a value that is returned while the store is down."""
 
 
 class OutageCache(Generic[Key, Value]):
-    """Values of at most `fresh_seconds`, and for longer while the store cannot be read. Absence is never cached."""
+    """Caches values for `fresh_seconds`, and for longer while the store cannot be read. Absence is never cached."""
 
     def __init__(self, size: int, fresh_seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._fresh_seconds = fresh_seconds

@@ -15,9 +15,9 @@ from domain.rejections import Rejection, RejectionCode
 
 MEDIA_TYPE: Final = "application/problem+json"
 PROBLEM_FORM: Final = "playhead.problem_form"
-"""The entry of a request's scope with the form of its errors, for protocols with one of their own."""
+"""The entry of a request's scope with the function that renders its errors, for protocols with their own format."""
 RETRY_AFTER_SECONDS: Final = 1
-"""When to retry after 429 and 503. Queues advance and services are checked every second."""
+"""`Retry-After` of the errors in `_RETRIED`. Queues advance and services are checked every second."""
 
 
 @dataclass(frozen=True)
@@ -304,7 +304,7 @@ def plain_problem_response(status: int, detail: str, headers: Mapping[str, str] 
 
 
 def problem_response(scope: Scope, problem: Problem) -> Response:
-    """A problem as the response to a request, in the form of the protocol that the request speaks."""
+    """A problem as the response to a request, in the error format of the request's protocol."""
     form: Callable[[Problem], Response] | None = scope.get(PROBLEM_FORM)
     return problem.response() if form is None else form(problem)
 

@@ -1,4 +1,4 @@
-"""Daemon threads that parse request bodies: few at once, each with a deadline, and none keeps a process alive."""
+"""Daemon threads that parse or write long texts: few at once, each with a deadline; none keeps a process alive."""
 
 import asyncio
 from collections.abc import Callable
@@ -9,15 +9,15 @@ from store.database.daemon_threads import in_daemon_thread
 Result = TypeVar("Result")
 
 MAX_THREADS: Final = 2
-"""Texts that are read at once; others wait. Each has at most one core's attention, and so has the event loop."""
+"""Texts that are parsed or written at once; others wait. The threads share the interpreter with the event loop."""
 READING_SECONDS: Final = 20.0
-"""Upper bound on the time to wait for a thread and parse a text. On a free core any allowed text takes about 1 s."""
+"""Upper bound on the time to wait for a thread and parse or write a text; on a free core parsing takes about 1 s."""
 
 
 class ReadingThreads:
-    """Runs functions that take long enough to be noticed beside the event loop.
+    """Runs functions that would block the event loop for too long.
 
-    A thread whose deadline has passed keeps its place until it ends: it cannot be stopped, only outlived.
+    A thread whose deadline has passed keeps its place until it ends, because a thread cannot be stopped.
     """
 
     def __init__(self, seconds: float = READING_SECONDS) -> None:

@@ -16,12 +16,12 @@ from domain.turns.turn import TurnStatus
 DEBUG_ROUTES: Final = frozenset({"/healthz", "/readyz", "/metrics"})
 """Routes that are polled by machines: logged at debug level only."""
 SECURITY_HEADERS: Final = ((b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store"))
-"""Headers of every response that does not set them itself: answers are private, and are what they say they are."""
+"""Headers of every response that does not set them itself: no caching, no guessing of the content type."""
 CLIENT_CLOSED_REQUEST: Final = 499
-"""Recorded for a client that left before its request was read; nobody receives it."""
+"""Recorded for a client that disconnected before its response began; it is never sent."""
 REQUEST_ID_HEADER: Final = b"x-request-id"
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
-"""Ids of proxies and clients that are kept. Others are replaced, because they are written to logs."""
+"""Ids that proxies and clients may set. Others are replaced, because request ids are written to logs."""
 UNKNOWN_ROUTE: Final = "unknown"
 _BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 
@@ -61,7 +61,7 @@ class Metrics:
 
 
 class RequestMetricsMiddleware:
-    """ASGI middleware around every request: names it, measures it and logs it."""
+    """ASGI middleware around every request: gives it an id, measures it and logs it."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self._app = app

@@ -13,7 +13,7 @@ from starlette.responses import Response
 from api.http.problems import error_docs, invalid
 
 MAX_PAGE_BYTES: Final = 4 * 1024 * 1024
-"""Bytes of a page after which it ends, whatever its limit: a longer one would stop the event loop."""
+"""Bytes of a page after which it ends, whatever its limit: a longer one would block the event loop."""
 FIRST_ITEMS: Final = 4
 """Items of a page that are read before their size is known."""
 
@@ -78,8 +78,8 @@ async def page_within_bytes(
 
     Raises Problem("invalid_request") when the store rejects the cursor.
 
-    Items are read a few at a time, as many as will probably fit. A list that returns fewer than were asked for, with a
-    cursor, has looked at enough: the page ends there.
+    Items are read a few at a time, as many as will probably fit. A list that returns fewer than requested, with a
+    cursor, has searched enough rows: the page ends there.
     """
     rendered: list[bytes] = []
     size, count = 0, min(limit, FIRST_ITEMS)
@@ -98,7 +98,7 @@ async def page_within_bytes(
 
 
 def tag_of(content: bytes) -> str:
-    """The entity tag of a state: equal for an equal state. It is weak, as times of reading are not part of it."""
+    """The entity tag of a state: equal for an equal state. It is weak: the time of reading is not part of it."""
     return f'W/"{sha256(content).hexdigest()[:32]}"'
 
 
@@ -141,12 +141,12 @@ def response_docs(
     *errors: str,
     example: Any = None,
     status: int = 200,
-    says: str = "Success",
+    description: str = "Success",
     also: ResponseDocs | None = None,
     media_type: str = "application/json",
 ) -> ResponseDocs:
     """The responses of a route for the OpenAPI document: its success response and its errors."""
-    success: ResponseDocs = {status: {"description": says, "content": {media_type: {"example": example}}}}
+    success: ResponseDocs = {status: {"description": description, "content": {media_type: {"example": example}}}}
     return {**success, **(also or {}), **error_docs(*errors)}
 
 

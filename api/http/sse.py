@@ -119,18 +119,18 @@ class EventStream(StreamingResponse):
             log.info("stream closed", reason="the API key was revoked")
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._write_timeout):
-                    await send(_farewell("closed: the API key was revoked"))
+                    await send(_closing_comment("closed: the API key was revoked"))
         except (SlowClient, TimeoutError) as error:
             reason = f"dropped: this client read nothing for {self._write_timeout:g} seconds"
             log.warning("client dropped", reason=reason)
             if isinstance(error, SlowClient):
-                await send(_farewell(f"{reason}; connect again with Last-Event-ID"))
+                await send(_closing_comment(f"{reason}; connect again with Last-Event-ID"))
 
     def _guarded(self) -> AbstractAsyncContextManager[None]:
         return nullcontext() if self._revocation is None else self._revocation.guarded(self._key)
 
 
-def _farewell(reason: str) -> Message:
+def _closing_comment(reason: str) -> Message:
     """The end of a response, with the reason as a comment."""
     return {"type": "http.response.body", "body": format_sse_event(comment=reason), "more_body": False}
 

@@ -1,7 +1,7 @@
-"""Tickets for event streams: they stand for an API key in an address, for one session and for a minute.
+"""Tickets for event streams: each replaces an API key in a URL, for one session and one minute.
 
-A browser's EventSource sends no headers. A ticket is signed with the digest of the key that asked for it, which only
-the store has besides: it is valid at every API process, and no longer than its key.
+A browser's EventSource sends no headers. A ticket is signed with the digest of the key that requested it, which is
+otherwise only in the store: every API process accepts it, for as long as its key is valid.
 """
 
 import hmac
@@ -33,7 +33,7 @@ class EventTickets:
         self._keys = keys
         self._keyless = keyless
         self._own_secret = secrets.token_bytes(32)
-        """Signs the tickets of calls without a key, which exist with a single API process only."""
+        """Signs the tickets of calls without a key: only this process accepts them."""
 
     async def issue(self, session_id: str, fingerprint: bytes | None) -> tuple[str, datetime]:
         """A ticket for a session, and the time at which it expires. Raises Problem("unauthenticated")."""
@@ -49,7 +49,7 @@ class EventTickets:
         return f"{name}.{expires}.{signature}", expires_at
 
     async def verify(self, ticket: str, session_id: str) -> TicketHolder:
-        """The holder of a ticket. Raises Problem("unauthenticated") for one that is not for this session and time."""
+        """The holder of a ticket. Raises Problem("unauthenticated") for one that expired or is not for this session."""
         name, _, rest = ticket.partition(".")
         expires, _, signature = rest.partition(".")
         if not (expires.isascii() and expires.isdecimal() and len(expires) <= 12):

@@ -55,7 +55,7 @@ class Chunks:
     def end(self, turn: DomainTurn | Turn, used: Usage = NOTHING_USED) -> Iterator[bytes]:
         """The last chunks: the finish reason, the usage if it is included, and the end of the stream.
 
-        `used` is the usage that an earlier response has.
+        `used` is the usage that an earlier response has reported.
         """
         yield from self._last(finish_reason(turn.status), usage_since(turn.usage.llm, used.llm))
 

@@ -16,7 +16,7 @@ from domain.sessions.commands import ClientResult
 from domain.turns.engine import PART_SEPARATOR
 
 MAX_OFFERED: Final = 1_000
-"""Tools of a request that are looked at."""
+"""Maximum number of tools of a request that are read."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class ReturnedResults:
 
 
 def offered_names(parameters: Mapping[str, JsonValue]) -> frozenset[str]:
-    """The names of the functions that a request offers; none if it does not want any call."""
+    """The names of the functions that a request offers; none if its choice is `none`."""
     field = offering_parameter(parameters)
     tools = parameters.get(field)
     choice = parameters.get("function_call" if field == "functions" else "tool_choice")
@@ -57,9 +57,9 @@ def taken_parameters(parameters: Mapping[str, JsonValue], definition: AgentDefin
 
 
 def returned_results(messages: Sequence[ChatMessage]) -> ReturnedResults | None:
-    """The results after the last message of the assistant, if they are of calls of this API.
+    """The results after the last message of the assistant, if they belong to calls of this API.
 
-    Raises ChatError for results of several turns, and for results that are no text.
+    Raises ChatError for results of several turns, and for results that are not text.
     """
     results: dict[str, ClientResult] = {}
     places: set[CallPlace] = set()
@@ -99,7 +99,7 @@ def called_place(messages: Sequence[ChatMessage]) -> CallPlace | None:
 
 
 def message_text(message: ChatMessage, at: int) -> str:
-    """The text of the message at this position. Raises ChatError for parts that are no text."""
+    """The text of the message at this position. Raises ChatError for parts that are not text."""
     if isinstance(message.content, str):
         return message.content
     for number, part in enumerate(message.content or []):
@@ -112,7 +112,7 @@ def message_text(message: ChatMessage, at: int) -> str:
 
 
 def reply_since(text: str, said: int) -> str:
-    """The text of a reply after its first `said` characters, which the client has, without the separator."""
+    """The text of a reply after its first `said` characters, which the client already has, without the separator."""
     rest = text[said:]
     if not said:
         return rest

@@ -15,7 +15,7 @@ NOTHING_USED: Final = Usage()
 class Completion:
     """A session and its turn that answers a request, with the calls that the client is to carry out.
 
-    `said` counts the characters of the reply that the client has from the request before, and `used` is the usage of
+    `said` counts the characters of the reply that the client has from its previous request, and `used` is the usage of
     the turn up to there.
     """
 

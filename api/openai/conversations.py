@@ -1,8 +1,8 @@
-"""Places of conversations: the session and the turn that the history of a request names, and what is to be sent there.
+"""Places of conversations: the session and the turn that a request's history names, and the text to send there.
 
-A history is looked up by its digest. The same words may stand in several sessions: the rules in `_Candidate` say
-which of them a request goes on in. Nothing here is sent; a message names the revision at which its place was found,
-so that the session decides between requests at the same time.
+A history is looked up by its digest. Several sessions may contain the same messages: `_Candidate.key` decides in
+which of them a request continues. Nothing is sent here. A message carries the revision at which its place was
+found, so that the session decides between concurrent requests.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -31,7 +31,7 @@ from store.sessions.turn_rows import message_key
 GREETING_KEY: Final = ""
 """The message key of the address of a greeting, which answers no message."""
 MESSAGE_SEPARATOR: Final = "\n\n"
-"""Stands between messages in a row that are sent as one."""
+"""Separates consecutive messages that are sent as one."""
 
 
 MAX_LEFT_OUT: Final = 10
@@ -42,7 +42,7 @@ MAX_COMPARED: Final = 1_000
 
 @dataclass(frozen=True)
 class Reading:
-    """One reading of a request: the conversation that the client has seen, and the text that is to be sent then.
+    """One reading of a request: the conversation that the client has seen, and the text to send after it.
 
     Of several messages in a row the first ones may have been sent before, without a reply that the client kept.
     """
@@ -62,7 +62,7 @@ class Conversation:
 
     @property
     def asked(self) -> tuple[str, ...]:
-        """The last messages of the user in a row, which have no reply."""
+        """The consecutive user messages at the end, which have no reply."""
         newest_first = takewhile(lambda each: each.speaker == "user", reversed(self.spoken))
         return tuple(each.text for each in newest_first)[::-1]
 
@@ -137,7 +137,7 @@ class Conversation:
 
 @dataclass(frozen=True)
 class Place:
-    """A turn of a session, after which a text is to be sent; None is the newest visible turn, whichever it is.
+    """A turn of a session, and the text to send after it. Without a `turn` it is sent after the newest visible one.
 
     `is_whole` is true when the history of the client begins with the first message of the session.
     """
@@ -160,7 +160,7 @@ class AskedTurn:
 
 @dataclass(frozen=True)
 class _Candidate:
-    """A place that the history of a request names, and the rank that it has among several."""
+    """A place that the history of a request names, and its rank among several."""
 
     place: Place
     rank: int
@@ -171,12 +171,12 @@ class _Candidate:
 
     @property
     def is_busy(self) -> bool:
-        """True when another message than a stopped one is under way there."""
+        """True when a message that was not stopped is under way there, or the session has ended."""
         return self.rank >= _PENDING
 
     @property
     def key(self) -> tuple[bool, bool, int, int]:
-        """Sessions in which nothing is under way first, then those with the same system messages."""
+        """Sessions that are not busy first, then those with the same system messages."""
         return (self.is_busy, not self.has_same_system, self.rank, self.order)
 
 
@@ -208,8 +208,8 @@ class Conversations:
         """The place that a history names, in any session of the organization; None when there is none.
 
         A repeat of a message with its `key` finds the session that the first request chose. Raises ChatError when
-        sessions with different initial contexts have the same words, Problem("turn_in_progress") when messages are
-        under way in all of several sessions.
+        sessions with different initial contexts have the same messages, Problem("turn_in_progress") when all of them
+        are busy and it is unclear which one is meant.
         """
         system = _system_digest(conversation.system)
         if key is not None:
@@ -273,7 +273,7 @@ class Conversations:
     ) -> list[AskedTurn]:
         """The turns of the last message of the user, in any session of the organization, in the order of `find`.
 
-        Raises ChatError when sessions with different initial contexts have the same words.
+        Raises ChatError when sessions with different initial contexts have the same messages.
         """
         digest, system = conversation.digest(conversation.asked_last), _system_digest(conversation.system)
         addresses = await self._addresses.asked(organization_id, [digest], system=system)
@@ -329,8 +329,7 @@ class Conversations:
     async def turn(self, session: StoredSession, turn_id: str) -> Turn | None:
         """The turn with this id, on any branch."""
         view, _ = await self._session_reader.view(session)
-        shown = (*view.turns, *view.future, *(turn for branch in view.discarded_branches for turn in branch.turns))
-        found = next((turn for turn in shown if turn.id == turn_id), None)
+        found = next((turn for turn in view.all_turns if turn.id == turn_id), None)
         if found is None:
             found = next(iter(await self._sessions.turns_of(session.id, [turn_id])), None)
         return found
@@ -360,7 +359,7 @@ class Conversations:
     async def _addresses_of(
         self, organization_id: str, conversation: Conversation, reading: Reading, session_id: str | None
     ) -> tuple[Sequence[ChatAddress], str | None]:
-        """The addresses that a reading names. With a text they match only if that begins their reply."""
+        """The addresses that a reading names. With a text, they match only if their reply begins with it."""
         system = _system_digest(conversation.system)
         spoken = merged(reading.seen)
         if not spoken:
@@ -382,7 +381,7 @@ class Conversations:
         agent: tuple[StoredAgent, int | None],
         initial_context: Mapping[str, JsonValue] | None,
     ) -> dict[str, StoredSession]:
-        """The sessions of addresses that a request may go on in."""
+        """The sessions of addresses in which a request may continue."""
         found: dict[str, StoredSession] = {}
         for address in addresses:
             try:
@@ -426,7 +425,7 @@ class Conversations:
             return None
         is_left_out = reading.seen[-1].speaker == "user"
         if is_left_out and turn.status == "completed" and not address.is_stopped:
-            # A client that has got the whole reply sends it.
+            # A client that has received the whole reply would have sent it in its history.
             return None
         is_exact = reply is None and not is_left_out
         rank = _rank(view, turn, is_exact=is_exact, is_stopped=address.is_stopped)
@@ -456,8 +455,7 @@ class Conversations:
 
     async def _turn(self, session: StoredSession, view: TimelineView, key: str) -> Turn | None:
         """The turn of a message, or the greeting."""
-        shown = (*view.turns, *view.future, *(turn for branch in view.discarded_branches for turn in branch.turns))
-        for turn in shown:
+        for turn in view.all_turns:
             if _key_of(turn) == key and (key != GREETING_KEY or turn.parent_id is None):
                 return turn
         if key == GREETING_KEY:
@@ -509,7 +507,7 @@ def _rank(view: TimelineView, turn: Turn, *, is_exact: bool, is_stopped: bool) -
 
 
 def _reached(view: TimelineView) -> Turn:
-    """The newest visible turn that did not fail; the session goes on from it."""
+    """The newest visible turn that did not fail; the session continues from it."""
     return next((turn for turn in reversed(view.turns) if turn.status != "failed"), view.turns[-1])
 
 

@@ -35,7 +35,7 @@ _PERMANENT: Final = frozenset(
         "client_call_not_pending",
     }
 )
-"""Codes with 409 elsewhere that no repeat can cure: 400 here, because clients repeat a 409."""
+"""Codes that are 409 elsewhere and that a retry cannot fix: 400 here, because clients retry a 409."""
 _BAD_REQUESTS: Final = _PERMANENT | {"validation_error"}
 """Codes that are 400 here. OpenAI answers 400 to a body of the wrong form."""
 _DETAILS: Final[Mapping[str, str]] = {
@@ -53,7 +53,7 @@ _DETAILS: Final[Mapping[str, str]] = {
     "rate_limited": "Too many requests for this conversation are under way. Nothing was accepted; send the request "
     "again in a second.",
 }
-"""Details in the words of the protocol, where those of this API name its other routes and fields."""
+"""Details in the terms of the protocol, where those of this API name its other routes and fields."""
 
 
 class ErrorBody(BaseModel):
@@ -184,7 +184,7 @@ def _type_of(status: int) -> str:
 
 
 def _detail(problem: Problem) -> str:
-    """The detail of a problem in the words of the protocol."""
+    """The detail of a problem in the terms of the protocol."""
     if problem.code == "unavailable" and "message_id" in problem.detail:
         return (
             "The server was lost while the message was sent, and may have accepted it. Send the request again with the "

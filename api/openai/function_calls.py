@@ -39,9 +39,9 @@ def number_of_call(messages: Sequence[ChatMessage]) -> int:
 
 
 def call_of(result: FunctionResult, turn_id: str, view: TimelineView, recorded: Collection[str] = ()) -> str | None:
-    """The id of the call of a turn that a result is of; None if there is none.
+    """The id of the call, among those of a turn, that a result belongs to; None if there is none.
 
-    `recorded` are the calls of a session that has ended, whose view does not have them.
+    `recorded` are the call ids of a session that has ended, whose view does not have them.
     """
     waiting = {call.call_id: call.tool for call in view.head.client_calls if call.turn_id == turn_id}
     returned = [call_id for call_id in (*view.returned_call_ids, *recorded) if _turn_of(call_id) == turn_id]

@@ -14,7 +14,7 @@ MAX_JOINED: Final = 50
 
 @dataclass(frozen=True)
 class Exchange:
-    """Messages of the user in a row, and the reply; None when the client has none. Of a reply it may have a part."""
+    """Consecutive user messages, and the reply to them: None when the client has none, and it may have only a part."""
 
     asked: tuple[str, ...]
     reply: str | None
@@ -47,7 +47,7 @@ def exchanges_of(spoken: Sequence[Spoken]) -> list[Exchange]:
 
 
 def find_history(history: Sequence[Exchange], view: TimelineView) -> HistoryMatch | None:
-    """The turn that a history ends with: the newest that fits, on the visible branch before any other."""
+    """The turn that a history ends with: the newest that matches, on the visible branch before any other."""
     tried: set[str] = set()
     for path in _paths(view):
         for end in range(len(path) - 1, -1, -1):
@@ -66,7 +66,7 @@ def _exchange(asked: list[str], reply: list[str]) -> list[Exchange]:
 
 
 def _matches(history: Sequence[Exchange], turns: Sequence[Turn]) -> bool | None:
-    """None when turns, oldest first, do not end with a history; else True when it has all of their messages.
+    """None when turns, oldest first, do not end with a history; else True when the history has all their messages.
 
     A turn that failed or was interrupted may be missing in a history, and so may the beginning.
     """
@@ -96,14 +96,14 @@ def _asked_in(turn: Turn, asked: Sequence[str]) -> int:
 
 
 def has_reply(turn: Turn, reply: str) -> bool:
-    """True when a reply, which may be cut, is that of a turn. What was sent of a stopped reply is not known exactly."""
+    """True when a reply, which may be cut off, is that of a turn. How much of a stopped reply was sent is not known."""
     if turn.status in ("pending", "interrupted"):
         return True
     return turn.assistant_message is not None and is_beginning(reply, turn.assistant_message.text)
 
 
 def _paths(view: TimelineView) -> Iterator[list[Turn]]:
-    """The visible branch, with what a rewind hides of it, and then the discarded branches, the newest first."""
+    """The visible branch with the turns that a rewind hides, and then the discarded branches, the newest first."""
     turns = {turn.id: turn for branch in view.discarded_branches for turn in branch.turns}
     turns |= {turn.id: turn for turn in (*view.turns, *view.future)}
     leaves = [*view.turns[-1:], *view.future[-1:]]

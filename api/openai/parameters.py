@@ -9,7 +9,7 @@ from pydantic import JsonValue
 from api.openai.errors import ChatError
 
 IGNORED_HEADER: Final = "x-ignored-parameters"
-"""Response header with the parameters of the request that had no effect and are not known to have none."""
+"""Response header with the parameters of the request that had no effect and are not documented to have none."""
 MAX_NAMED: Final = 20
 """Maximum parameters named in the header and in the log."""
 MAX_NAME_CHARACTERS: Final = 100

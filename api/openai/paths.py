@@ -1,4 +1,4 @@
-"""Paths of OpenAI's protocol: served in every way that clients write them, with errors in the protocol's form."""
+"""Paths of OpenAI's protocol: served in every form in which clients write them, with errors in the protocol's form."""
 
 import re
 from typing import Final
@@ -43,7 +43,7 @@ class ChatPathsMiddleware:
 
 
 def problem_response_at(path: str, problem: Problem) -> Response:
-    """A problem of a connection as the response to a request of this path, which may be unknown yet.
+    """A problem of a connection as the response to a request for this path, which is empty while it is unknown.
 
     Without a path the document has the error in both forms: OpenAI's clients read its member `error`.
     """
@@ -65,7 +65,7 @@ def _area_of(path: str) -> str | None:
 
 
 def _response(problem: Problem, path: str, area: str) -> Response:
-    """A problem below the routes, or without one."""
+    """The response to a problem outside the protocol's routes: an unknown path, or an error in the middleware."""
     if problem.code == "not_found":
         use = _USE.get(area, "GET /v1/models lists the agents; POST /v1/chat/completions talks to one.")
         return ChatError(404, "unknown_url", f"{path} is not served here. {use}").response()

@@ -1,4 +1,4 @@
-"""Options of one reply that an OpenAI client asks for: its form, and the newest system messages."""
+"""Options of one reply that an OpenAI client asks for: its format, client tools, and the newest system messages."""
 
 from collections.abc import Mapping
 
@@ -35,8 +35,8 @@ class ReplyOptionsReader:
         """The options of a reply, None without any. Raises ChatError if the session cannot keep them.
 
         `offered` are the functions that the client offers: the agent's client tools among them are options.
-        `after` is the turn after which the message is sent, if it may be another than the newest one.
-        System messages are among them when the agent uses them and they differ from those that it has.
+        `after` is the turn after which the message is sent, if it may not be the newest one.
+        System messages are options when the agent uses them and they differ from those that the session has.
         """
         if reply_format is None and system is None and not offered:
             return None
@@ -58,7 +58,7 @@ class ReplyOptionsReader:
 
 
 def read_reply_format(value: JsonValue, param: str = "response_format") -> ReplyFormat | None:
-    """The form that `response_format` asks for; None for plain text. Raises ChatError."""
+    """The format that `response_format` asks for; None for plain text. Raises ChatError."""
     if value is None or value == {"type": "text"}:
         return None
     kind = value.get("type") if isinstance(value, dict) else None
@@ -72,7 +72,7 @@ def read_reply_format(value: JsonValue, param: str = "response_format") -> Reply
 
 
 def schema_format(described: Mapping[str, JsonValue], param: str) -> ReplyFormat:
-    """The form that a described JSON schema asks for. Raises ChatError."""
+    """The format that a described JSON schema asks for. Raises ChatError."""
     schema = described.get("schema")
     if not isinstance(schema, dict) or schema.get("type") != "object":
         message = f"{param}.schema must be a JSON schema of type object."
@@ -94,7 +94,7 @@ def schema_format(described: Mapping[str, JsonValue], param: str) -> ReplyFormat
 
 
 def require_kept(reply_format: ReplyFormat | None, definition: AgentDefinition, node_id: str) -> None:
-    """Raise ChatError if a node cannot keep the form: its replies are more than one text of the model."""
+    """Raise ChatError if a node cannot honour the format, because its replies may consist of several texts."""
     if reply_format is None or definition.nodes[node_id].keeps_reply_format:
         return
     message = (

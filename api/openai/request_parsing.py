@@ -27,7 +27,7 @@ class RequestedTurn:
 
     `text` is the last user message, or None to get the greeting only; `spoken` is the whole conversation as the client
     sent it, with that message at its end, and `system` is the text of its system messages. `results` are those of
-    client tools at the end: without a text the reply goes on with them; `function_result` is one in the older form,
+    client tools at the end: without a text the reply continues with them; `function_result` is one in the older form,
     whose call the client does not name. `offered` are the functions that the client offers, in the older form if
     `has_older_form`, and `called` is the place of the newest call in its history.
     """
@@ -44,7 +44,7 @@ class RequestedTurn:
 
     @property
     def returns_results(self) -> bool:
-        """True when the reply goes on with results, and there is no message."""
+        """True when the reply continues with results, and there is no message."""
         return self.text is None and (self.results is not None or self.function_result is not None)
 
 

@@ -104,7 +104,7 @@ def usage_of(llm: Mapping[str, ModelUsage]) -> CompletionUsage:
 
 
 def usage_since(llm: Mapping[str, ModelUsage], before: Mapping[str, ModelUsage]) -> CompletionUsage:
-    """Tokens of a turn without those that an earlier response has."""
+    """Tokens of a turn without those that an earlier response has reported."""
     whole, earlier = usage_of(llm), usage_of(before)
     return CompletionUsage(
         prompt_tokens=whole.prompt_tokens - earlier.prompt_tokens,

@@ -75,7 +75,7 @@ class ChatRequest(_RequestModel):
 
     @property
     def annotations(self) -> dict[str, JsonValue]:
-        """The metadata of a new session: its members, or under `metadata` what has none."""
+        """The annotations of a new session: the members of `metadata`, or `metadata` itself if it is not an object."""
         if not isinstance(self.metadata, dict):
             return {} if self.metadata is None else {"metadata": self.metadata}
         return {name: value for name, value in self.metadata.items() if name not in ("session_id", "chat_id")}
@@ -117,13 +117,13 @@ class FunctionToolCall(BaseModel):
 
 
 class FunctionCall(ClientFunction):
-    """A call of a function in the older form. Its `id` (not part of OpenAI's protocol) makes its result certain."""
+    """A call of a function in the older form. Its `id` (not part of OpenAI's protocol) identifies its result."""
 
     id: str
 
 
 class Reply(BaseModel):
-    """The agent's reply. With `tool_calls`, or a `function_call`, it is the part before them, null without a text."""
+    """The agent's reply. Beside `tool_calls` or a `function_call`, `content` is the text before them, or null."""
 
     role: Literal["assistant"] = "assistant"
     content: str | None
@@ -138,7 +138,7 @@ class Reply(BaseModel):
 
 
 class Choice(BaseModel):
-    """The one reply. `finish_reason` is `length` when it was interrupted, `tool_calls` (`function_call` in the
+    """The only choice. `finish_reason` is `length` when it was interrupted, `tool_calls` (`function_call` in the
     older form) when it waits for results."""
 
     index: Literal[0] = 0

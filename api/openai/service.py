@@ -58,7 +58,7 @@ _Sent = TypeVar("_Sent")
 MAX_ATTEMPTS: Final = 5
 """Attempts to find the place of a conversation that other requests change at the same time."""
 _MAYBE_ACCEPTED: Final = frozenset({"wait_timeout", "unavailable", "model_failed", "superseded"})
-"""Codes of problems with a message that may have a turn."""
+"""Codes of problems after which the message may have a turn nevertheless."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class PreparedCompletion:
 
     `is_whole` is true when the conversation begins with the first message of the session, `is_repeatable` when the
     request has an idempotency key. `again` prepares anew when the session was changed meanwhile. `turn` is the one that
-    goes on with the results. `taken` has the parameter with the tools of the request, if all of them are client tools
+    the results continue. `taken` has the parameter with the tools of the request, if all of them are client tools
     of the agent. With `has_older_form` calls are given as a `function_call`.
     """
 
@@ -114,7 +114,7 @@ class StreamForm(Protocol):
         said: int = 0,
         used: Usage = NOTHING_USED,
     ) -> AsyncGenerator[bytes]:
-        """The stream of the reply whose events are given; None is a silence.
+        """The stream of the reply whose events are given; a keepalive is sent for None.
 
         The client has the first `said` characters of the reply, and `used` is the usage of the turn up to there.
         """
@@ -202,7 +202,7 @@ class ChatCompletions:
     async def _rest(
         self, prepared: PreparedCompletion, results: ReturnResults, form: StreamForm
     ) -> AsyncGenerator[bytes]:
-        """Return results, and the stream of the reply after them. Raises Problem when they are rejected."""
+        """Send results, and return the stream of the reply after them. Raises Problem when they are rejected."""
         session = prepared.session
         answer, result = await self._messages.return_results(session, results.model_copy(update={"wait": False}))
         if answer.turn.status == "failed":
@@ -239,9 +239,9 @@ class ChatCompletions:
         )
 
     async def _complete_address(self, prepared: PreparedCompletion, turn: TurnResponse | Turn) -> None:
-        """Let the conversation be found by its reply, which the client is about to have.
+        """Store the digest of the conversation with its reply, before the client receives the reply.
 
-        A store that is down costs nobody a reply: the conversation is then found by the message and the reply's text.
+        The reply is sent even if the store is down: the conversation is then found by the message and the reply's text.
         """
         is_answered = turn.assistant_message is not None and turn.status not in ("failed", "pending")
         if prepared.message_id is not None and turn.assistant_message is not None and is_answered:
@@ -254,7 +254,7 @@ class ChatCompletions:
     async def _addressed(
         self, prepared: PreparedCompletion, events: AsyncGenerator[StreamEvent | None]
     ) -> AsyncGenerator[StreamEvent | None]:
-        """The events of a turn. Before the last one the conversation can be found by its reply."""
+        """The events of a turn. The address of its reply is stored before the last one is sent."""
         async with aclosing(events):
             async for event in events:
                 if event is not None and isinstance(event.data, TurnClosed):
@@ -274,7 +274,7 @@ class ChatCompletions:
         return agent, version
 
     async def _prepared(self, given: "_Preparation") -> PreparedCompletion:
-        """A request with its place as it is now."""
+        """A request with its current place."""
         return replace(
             await self._found(given),
             is_repeatable=given.key is not None,
@@ -310,7 +310,7 @@ class ChatCompletions:
         return PreparedCompletion(session, _first_command(given), conversation, is_whole=True)
 
     async def _prepared_results(self, given: "_Preparation") -> PreparedCompletion:
-        """The results of a request, with the turn that goes on with them. Raises ChatError if there is none."""
+        """The results of a request, with the turn that they continue. Raises ChatError if there is none."""
         returned = given.requested.results
         if returned is None:
             return await self._prepared_function_result(given)
@@ -363,13 +363,13 @@ class ChatCompletions:
         )
 
     async def _call_of(self, result: FunctionResult, place: AskedTurn) -> str | None:
-        """The call of a turn that a result in the older form is of."""
+        """The call of a turn that a result in the older form belongs to."""
         is_ended = place.view.head.is_completed
         recorded = await self._messages.recorded_calls(place.session, place.turn.id) if is_ended else ()
         return call_of(result, place.turn.id, place.view, recorded)
 
     async def _results_with_message(self, requested: RequestedTurn, place: Place) -> tuple[ClientResult, ...]:
-        """The results that come with a message; those in the older form are of the call that waits."""
+        """The results that come with a message; those in the older form belong to the waiting call."""
         if requested.results is not None or requested.function_result is None:
             return requested.results.results if requested.results else ()
         view = place.view or (await self._session_reader.view(place.session))[0]
@@ -440,7 +440,7 @@ class ChatCompletions:
         )
 
     async def _named_session(self, organization_id: str, name: str) -> StoredSession | None:
-        """The session with an id of Playhead's or of the client's; None when the client's id is new.
+        """The session with this id, Playhead's or the client's; None when the client's id is new.
 
         Raises Problem when an id in Playhead's own form is unknown.
         """
@@ -457,7 +457,7 @@ class ChatCompletions:
         return None
 
     async def _create_session(self, given: "_Preparation", session_id: str | None) -> StoredSession:
-        """Create a session, also one that begins with a history that no session has, if the agent takes it."""
+        """Create a session with the request's history, if it has one. Raises ChatError if the agent accepts none."""
         definition = given.agent[0].definition
         if given.conversation.has_history and definition.history != "accept":
             raise await self._conversations.unknown(given.organization_id, given.conversation)

@@ -1,4 +1,4 @@
-"""Names of sessions in chat completion requests: ids of Playhead's, of the client's, and of the platforms'."""
+"""Names of sessions in chat completion requests: Playhead's ids, the client's own ids, and ids of platforms."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -34,11 +34,11 @@ class SessionNames:
 
     @property
     def fields(self) -> frozenset[str]:
-        """The names of the fields of a request in which an id may stand."""
+        """The names of the fields of a request that may contain an id."""
         return frozenset(path.partition(".")[0] for path in (*SESSION_FIELDS, *self._fields))
 
     def name(self, headers: Mapping[str, str], body: Mapping[str, JsonValue]) -> SessionName | None:
-        """The session that a request names. Raises ChatError when it names two, or its id is no text."""
+        """The session that a request names. Raises ChatError when it names two, or the id is not text."""
         own: dict[str, str | None] = {f"header {SESSION_HEADER}": headers.get(SESSION_HEADER) or None}
         own |= {path: _text_at(body, path) for path in SESSION_FIELDS}
         given = {place: name for place, name in own.items() if name is not None}
@@ -58,7 +58,7 @@ class SessionNames:
 
 
 def session_id_of_client(organization_id: str, name: str) -> str:
-    """The id of the session that a client calls by a name of its own; no two organizations share one."""
+    """The id of the session that a client names with an id of its own; no two organizations share one."""
     address = f"client-id\n{organization_id}\n{name}"
     return f"ses_{sha256(address.encode()).hexdigest()[:24]}"
 

@@ -1,4 +1,4 @@
-"""Stops of replies whose client has closed the stream: the turn keeps the text so far, and the conversation goes on."""
+"""Cancels replies whose client has closed the stream: the turn keeps its text so far, and the session continues."""
 
 import asyncio
 from contextlib import suppress
@@ -22,7 +22,7 @@ log = structlog.get_logger("api.openai")
 
 
 class ReplyStopper:
-    """Stops replies in the background. With `is_enabled` false they go on without their client."""
+    """Stops replies in the background. With `is_enabled` false they continue without their client."""
 
     def __init__(
         self,
@@ -46,7 +46,7 @@ class ReplyStopper:
             task.add_done_callback(self._stopping.discard)
 
     async def _stop(self, session: StoredSession, message_id: str) -> None:
-        # The next message may come before the reply has stopped: it reads this.
+        # The next message may come before the reply has stopped; its place is found with this note.
         with suppress(StoreUnavailable):
             await self._addresses.note_stopped(session.id, message_id)
         for pause in (*RETRY_SECONDS, None):
@@ -66,10 +66,10 @@ class ReplyStopper:
             await asyncio.sleep(pause)
 
     async def _is_answered(self, session: StoredSession, message_id: str) -> bool:
-        """True when the message has its turn, and no reply is pending there."""
+        """True when the message has a turn, or when the session cannot be read: there is nothing left to cancel."""
         try:
             view, _ = await self._session_reader.view(session)
         except (Problem, StoreUnavailable):
             return True
-        turns = (*view.turns, *view.future, *(turn for branch in view.discarded_branches for turn in branch.turns))
-        return any(turn.user_message is not None and turn.user_message.message_id == message_id for turn in turns)
+        messages = (turn.user_message for turn in view.all_turns)
+        return any(message is not None and message.message_id == message_id for message in messages)

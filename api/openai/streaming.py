@@ -19,7 +19,7 @@ from store.sessions.sessions import StoredSession
 
 @dataclass(frozen=True)
 class ChunkForm:
-    """The form of chat completions."""
+    """Encoding of a reply as chunks of chat completions."""
 
     include_usage: bool
     has_older_form: bool = False
@@ -50,8 +50,8 @@ async def chunk_stream(
 ) -> AsyncGenerator[bytes]:
     """The chunks of the turn whose events are given, after the first `said` characters of its reply.
 
-    The protocol cannot take back text that was sent. When the model restarts its reply, nothing is sent until the new
-    text continues what the client has; a reply with another text ends with an error.
+    The protocol cannot retract text that was sent. When the model restarts its reply, nothing is sent until the new
+    text continues the text that was sent; a reply with another text ends with an error.
     """
     reply = _StreamedReply(session, form, said=said, used=used)
     async with aclosing(events):

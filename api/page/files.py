@@ -1,4 +1,4 @@
-"""The built page, read once and kept in memory: every file with its smaller twins."""
+"""The built page, read once and kept in memory: every file with its compressed copies."""
 
 import hashlib
 import mimetypes
@@ -11,7 +11,7 @@ BUILT: Final = Path(__file__).parent / "built"
 """Output of `make web`."""
 INDEX: Final = "index.html"
 _TWINS: Final = {"br": ".br", "gzip": ".gz"}
-"""Suffixes of compressed twins, by content coding, best first."""
+"""Suffixes of compressed copies, by content coding, best first."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def _page_file(path: Path) -> PageFile:
 
 
 def _media_type(path: Path) -> str:
-    # JavaScript by hand: the tables of some systems name another type, which browsers refuse with nosniff.
+    # Fixed for JavaScript: some systems have another type in their tables, which browsers refuse with nosniff.
     if path.suffix == ".js":
         return "text/javascript; charset=utf-8"
     guessed = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
@@ -81,7 +81,7 @@ def _media_type(path: Path) -> str:
 
 
 def _accepted_codings(accept_encoding: str) -> set[str]:
-    """Content codings that a client accepts: those named, but for weight 0."""
+    """Content codings that a client accepts: those named, except with weight 0."""
     accepted = set()
     for part in accept_encoding.lower().split(","):
         coding, _, weight = part.partition(";")

@@ -1,4 +1,4 @@
-"""Routes of the page: its files, and its index for every address that the page itself understands."""
+"""Routes of the page: its files, and its index for every address that the page itself routes."""
 
 from typing import Final
 
@@ -12,7 +12,7 @@ CONTENT_SECURITY_POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-"""The page loads from its own address only; web/vite.config.ts previews it with the same."""
+"""The page loads from its own address only; web/vite.config.ts previews it with the same policy."""
 VIEWS: Final = ("sessions", "compare", "agents", "suites", "usage", "settings")
 """First parts of the page's own addresses. Everything else without a route is a 404."""
 NOT_BUILT: Final = (

@@ -19,7 +19,7 @@ RUNS_AT_ONCE: Final = 100
 
 
 class SuiteReportService:
-    """Gathers reports. They tell what was recorded: of runs under way, what was settled so far."""
+    """Gathers reports from the records in the store. For runs under way these are what was settled so far."""
 
     def __init__(self, suites: SuiteStore, sessions: SessionStore, renderer: SuiteRenderer) -> None:
         self._suites = suites
@@ -56,7 +56,7 @@ class SuiteReportService:
         return runs, size
 
     async def _add_conversations(self, suite: StoredSuite, runs: list[RunReport], size: int) -> int:
-        """Add the turns of runs, in their order, as long as the report has room. Returns for how many it has none."""
+        """Add the turns of runs, in their order, while the report has room. Returns the number of runs left without."""
         for index, run in enumerate(runs):
             if size > MAX_REPORT_BYTES:
                 return len(runs) - index

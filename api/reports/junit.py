@@ -9,9 +9,9 @@ _NOT_IN_XML = {code: "\ufffd" for code in range(32) if chr(code) not in "\t\n\r"
 
 
 def junit_of(report: SuiteReport) -> bytes:
-    """The report. A failed run is a failure, an inconclusive one an error: nobody could tell whether it passed.
+    """The report. A failed run is a failure, an inconclusive one an error: it is unknown whether it passed.
 
-    Runs that were planned and not made are no test cases; the outcome of the suite is a property.
+    Planned runs that were not started have no test case; the outcome of the suite is a property.
     """
     root = Element("testsuites", {"name": _text(report.suite.name), **_counts(report.runs)})
     order = {scenario.id: place for place, scenario in enumerate(report.suite.scenarios)}
@@ -51,7 +51,7 @@ def _case(suite: Element, report: SuiteReport, run: RunReport) -> None:
 
 
 def reasons_of(run: RunReport) -> list[str]:
-    """Why a run did not pass, a line each: the checks first, for they cannot be argued with."""
+    """The reasons why a run did not pass, one per line: the checks first, because they need no judge."""
     lines = [f"{finding.check}: {finding.message}" for finding in run.findings]
     lines += [f"{each.criterion} {each.reason}" for each in run.criteria if each.outcome != "passed"]
     lines += [f"The conversation was cut short: {run.cut_short}."] if run.cut_short else []

@@ -30,7 +30,7 @@ CHANGE_LABELS: Final = {
 POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
 """Content security policy: the page may load nothing."""
 FEW: Final = 2
-"""Values that quantiles need."""
+"""The number of values that quantiles need."""
 NONE: Final = "-"
 
 
@@ -157,7 +157,7 @@ def anchor_of(run: RunReport) -> str:
 
 
 def _latencies(report: SuiteReport) -> list[float]:
-    """Seconds from a caller's message to the reply to it."""
+    """Seconds from a simulated user's message to the reply to it."""
     return [
         turn.usage.duration_seconds
         for run in report.runs

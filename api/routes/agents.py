@@ -1,4 +1,4 @@
-"""Routes of agents: store a version, list, get."""
+"""Routes of agents: store a version, list, get, erase."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -88,7 +88,7 @@ _BODY: Final[dict[str, Any]] = {
             "unavailable",
         ),
         status=201,
-        says="The new version",
+        description="The new version",
         example=examples.AGENT,
         also={
             200: {
@@ -110,16 +110,16 @@ async def push_agent(
     dry_run: Annotated[bool, Query(description="True: check the definition, and store nothing.")] = False,
     document: Annotated[
         list[DocumentReference] | None,
-        Query(max_length=MAX_REFERENCES, description="Uploaded documents that files of the agent are: sha256:name."),
+        Query(max_length=MAX_REFERENCES, description="Uploaded documents for files of the agent, each as sha256:name."),
     ] = None,
 ) -> Response:
     """Store a new version of the agent with the name of the definition. A definition equal to the latest adds none.
 
-    With `format=dograh` the body is a workflow export of dograh, whose name `name` replaces. Parts of an export that do
-    not apply to text chats are listed in `warnings`.
+    With `format=dograh` the body is a workflow export of dograh, and `name` replaces the name in it. Parts of an export
+    that do not apply to text chats are listed in `warnings`.
 
-    A file of a documents tool is the document named for it in `document`, or else the newest upload of its name. The
-    version keeps its content.
+    A file of a documents tool is the document that `document` gives for it, or else the newest upload of its name. The
+    version keeps that content.
     """
     definition, warnings = await _parse_body(request, services.reading_threads, _reader(format, name))
     sent = {file: digest for digest, _, file in (each.partition(":") for each in document or ())}
@@ -127,7 +127,7 @@ async def push_agent(
         definition = await services.documents.attach(organization, definition, sent, dry_run=dry_run)
     latest = await services.agents.find(organization, definition.name)
     if latest is not None and latest.name != definition.name:
-        latest = None  # an id that equals the name
+        latest = None  # found by its id, which equals the name
     changed = latest is None or latest.definition != definition
     if dry_run:
         version = (latest.version if latest else 0) + changed

@@ -30,7 +30,7 @@ _REPLY_RESPONSES = response_docs(
     "session_ended",
     "model_failed",
     example=examples.SESSION,
-    says="The session after the reply",
+    description="The session after the reply",
     also={202: {"model": Accepted, "description": "With wait=false: the command was accepted."}},
 )
 
@@ -120,7 +120,7 @@ async def restore(
         "idempotency_mismatch",
         "session_erased",
         status=201,
-        says="The new session",
+        description="The new session",
         example={**examples.SESSION, "forked_from": examples.FORKED_FROM},
     ),
 )

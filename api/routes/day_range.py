@@ -1,4 +1,4 @@
-"""Ranges of days in a time zone, as query parameters name them."""
+"""Ranges of days in a time zone, given by query parameters."""
 
 from datetime import date, datetime, time, timedelta
 from typing import Annotated, Final
@@ -31,7 +31,9 @@ Zone = Annotated[ZoneInfo, Depends(_zone)]
 def range_of_days(
     first: date | None, last: date | None, now: datetime, zone: ZoneInfo, *, parameters: tuple[str, str]
 ) -> tuple[datetime, datetime]:
-    """The beginning of the first day, by default 30 days long before the end, and that of the day after the last.
+    """The start of the first day and the start of the day after the last.
+
+    By default the range has the 30 days up to the last day, which is today.
 
     Raises Problem("invalid_request"), which names the query parameters.
     """

@@ -68,7 +68,7 @@ from store.suites import SuiteStore
 from streaming.hub import LiveHub
 
 STEP_CACHE_BYTES = 8 * 1024 * 1024
-"""Memory for the steps of conversations that are looked at."""
+"""Memory for cached steps of conversations."""
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,7 @@ def build_services(
 ) -> Services:
     """Build the services. Events published to the hub are streamed to watchers.
 
-    `clock` tells the time for the rates and the expiry of public chats.
+    `clock` is the time source for the rate limits and the expiry of public chats.
     """
     agents, sessions, ledger = AgentStore(database), SessionStore(database), LedgerStore(database)
     metrics, keys, documents = Metrics(), KeyStore(database), DocumentStore(database)

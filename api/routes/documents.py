@@ -26,7 +26,7 @@ Sha256 = Annotated[str, Path(pattern=r"^[0-9a-f]{64}$", description="SHA-256 of 
 _FILE: Final[dict[str, Any]] = {
     "requestBody": {
         "required": True,
-        "description": "The file as it is. Its format is that of the ending of its name, whatever its Content-Type.",
+        "description": "The file as it is. The ending of its name decides its format, whatever its Content-Type.",
         "content": {
             "application/octet-stream": {
                 "schema": {"type": "string", "format": "binary"},
@@ -57,7 +57,7 @@ _FILE: Final[dict[str, Any]] = {
             "unavailable",
         ),
         status=201,
-        says="The document",
+        description="The document",
         example=examples.DOCUMENT,
         also={200: {"model": Document, "description": "The document, whose content was stored already."}},
     ),

@@ -25,7 +25,7 @@ from domain.sessions.views import TimelineView
 from store.sessions.sessions import StoredSession
 
 listing = APIRouter(prefix="/api/v1/workflow", tags=["dograh text chat"], route_class=errors.DograhRoute)
-"""Routes whose paths look like numbers of workflows: they must come before `router`."""
+"""Routes whose paths would also match `{workflow_id}`: they must be included before `router`."""
 router = APIRouter(prefix="/api/v1/workflow/{workflow_id}", tags=["dograh text chat"], route_class=errors.DograhRoute)
 
 SESSIONS = "/text-chat/sessions"
@@ -92,7 +92,7 @@ async def create_streamed_text_session(
     services: ServicesDep,
     idempotency_key: CreationKey = None,
 ) -> Response:
-    """Create a text chat, and stream its greeting. The last event is what the route without `/stream` answers."""
+    """Create a text chat, and stream its greeting. The last event is the response of the route without `/stream`."""
     new = await _new_session(workflow_id, body, organization, services)
     session, opened = await services.session_creator.prepare(organization, new, idempotency_key)
     log_subject(request, "session", session.id)
@@ -132,7 +132,7 @@ async def send_text_message(
 async def stream_text_message(
     session: OwnSession, body: MessageBody, services: ServicesDep, idempotency_key: CreationKey = None
 ) -> Response:
-    """Send a message, and stream the reply. The last event is what the route without `/stream` answers."""
+    """Send a message, and stream the reply. The last event is the response of the route without `/stream`."""
     return await _streamed(session, services.message_streams.events(session, _command(body, idempotency_key)), services)
 
 
@@ -202,8 +202,8 @@ async def list_runs(
     organization: Organization,
     services: ServicesDep,
     *,
-    page: Annotated[int, Query(ge=1, le=1_000_000, description="Page, from 1.")] = 1,
-    limit: Annotated[int, Query(ge=1, le=100, description="Runs of a page.")] = 50,
+    page: Annotated[int, Query(ge=1, le=1_000_000, description="Number of the page, from 1.")] = 1,
+    limit: Annotated[int, Query(ge=1, le=100, description="Runs per page.")] = 50,
     filters: Annotated[str | None, Query(max_length=10_000, description=FILTERS)] = None,
     sort_by: Annotated[str | None, Query(max_length=64, description="`created_at` or `duration`.")] = None,
     sort_order: Annotated[str | None, Query(max_length=64, description="`asc` or `desc`.")] = "desc",
@@ -236,7 +236,7 @@ async def list_runs(
 
 
 def _require_room(runs: tuple[schemas.RunSummary, ...]) -> None:
-    """Reject a page that is too large: its pages have numbers, and one that ends early would lose runs."""
+    """Reject a page that is too large. Pages are numbered, so one that ended early would lose runs."""
     size = 0
     for number, run in enumerate(runs):
         size += len(run.model_dump_json())
@@ -273,7 +273,7 @@ async def _new_session(
 
 
 def _command(body: MessageBody, key: str | None) -> SendMessage:
-    """A message. Clients of dograh have no ids for theirs."""
+    """The command for a message, with a new id unless the client sent a key."""
     message_id = key or f"msg_{uuid4().hex}"
     return SendMessage(text=body.text, message_id=message_id, expected_revision=body.expected_revision)
 

@@ -24,7 +24,7 @@ from store.embed import EmbedSession, EmbedToken
 
 PREFIX: Final = "/api/v1/public/embed"
 PREFLIGHT_SECONDS: Final = 600
-"""Time for which a browser may keep the answer of a preflight."""
+"""Time for which a browser may cache the response to a preflight."""
 _ALLOWED_METHODS: Final = "GET, POST, OPTIONS"
 _ALLOWED_HEADERS: Final = "Content-Type"
 _TOKEN_SCOPE: Final = "playhead.embed_token"
@@ -37,8 +37,8 @@ VisitorSecret = Annotated[str, Path(description="`session_token` of the visitor.
 class EmbedRoute(APIRoute):
     """A route for pages of other origins, whose errors have the form `{"detail": ...}` and no operator's details.
 
-    Pages of the token's own origins may read the responses. Where no token is known, as in an error about an unknown
-    one, those of the origins of any token may.
+    Pages of the token's own origins may read the responses. When the token is not known, as in an error about an
+    unknown one, pages of the origins of any token may.
     """
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
@@ -98,7 +98,7 @@ async def _opened(request: Request, found: EmbedSession | None, chats: EmbedChat
 
 
 OwnChat = Annotated[EmbedChat, Depends(_chat)]
-"""The visitor's chat, for a message, which has rates of its own."""
+"""The visitor's chat, for a message, which has rate limits of its own."""
 ReadChat = Annotated[EmbedChat, Depends(_read_chat)]
 
 
@@ -189,7 +189,7 @@ async def end_embed_chat(chat: ReadChat, chats: Chats, body: PublicEndBody | Non
 
 @router.options("/init", include_in_schema=False)
 async def allow_opening() -> Response:
-    """The preflight of an opening. Its token is in the body: pages of the origins of any token may send one."""
+    """The preflight of an opening, whose token is in the body: pages of the origins of any token may send one."""
     return _preflight()
 
 
@@ -251,7 +251,7 @@ async def _is_known(request: Request, origin: str) -> bool:
 
 
 def _page_origin(request: Request) -> str | None:
-    """The origin of the page; for requests to its own origin, which name none, that of the referring page."""
+    """The origin of the page. Requests to the page's own origin may have no Origin header: then that of the Referer."""
     origins = request.headers.getlist("origin")
     if origins:
         return origins[0] if len(origins) == 1 else None

@@ -40,7 +40,7 @@ async def alive() -> Response:
     },
 )
 async def ready(services: ServicesDep) -> Response:
-    """Readiness: Temporal and the store were reachable at the last check, a second ago at most."""
+    """Readiness: Temporal and the store were reachable at the last check; checks are a second apart."""
     error = services.availability.error()
     if error is not None:
         raise error

@@ -74,9 +74,9 @@ async def create_completion(
 ) -> Response:
     """Send the last user message to an agent and return its reply.
 
-    The messages before it name a place in a session: the message goes on there, or grows a branch there. A request
-    without earlier messages and without a session id creates a session. With an id, earlier messages may be omitted.
-    A repeat with the same `Idempotency-Key` returns the same reply and sends nothing twice.
+    The messages before it identify a turn of a session: the message continues from there, on a new branch if later
+    turns exist. A request without earlier messages and without a session id creates a session. With an id, earlier
+    messages may be omitted. A repeat with the same `Idempotency-Key` returns the same reply and sends nothing twice.
     """
     names, completions = services.session_names, services.chat_completions
     name = names.name(request.headers, {**body.others, "metadata": body.metadata})
@@ -121,7 +121,7 @@ async def list_models(organization: Organization, services: ServicesDep) -> Resp
     },
 )
 async def get_model(
-    model: Annotated[str, Path(max_length=300, description="An agent's name or id, and `@version` if one is meant.")],
+    model: Annotated[str, Path(max_length=300, description="An agent's name or id, optionally with `@version`.")],
     organization: Organization,
     services: ServicesDep,
 ) -> Response:

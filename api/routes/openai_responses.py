@@ -50,8 +50,8 @@ async def create_response(
     """Send the last user message to an agent and return its reply as a response.
 
     With `previous_response_id` the message follows that response: if it is not the newest, a branch begins, as after
-    a rewind. With `conversation` it continues the session. Otherwise a new session is created, or that of the earlier
-    items in the input is continued.
+    a rewind. With `conversation` it continues the session. Otherwise it continues the session of the
+    earlier items in the input, or a new session is created.
     """
     names, responses = services.session_names, services.responses
     name = names.name(request.headers, {**body.others, "metadata": body.metadata})

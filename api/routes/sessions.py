@@ -91,7 +91,7 @@ Wait = Annotated[bool, Query(description="False: respond with 202 as soon as the
         "idempotency_mismatch",
         "session_erased",
         status=201,
-        says="The session with its greeting. Its status is `error` when the greeting failed at the model.",
+        description="The session with its greeting. Its status is `error` when the greeting failed at the model.",
         example={**examples.SESSION, "turns": [examples.GREETING], "status": "idle", "revision": 2},
         also={202: {"model": Session, "description": "With wait=false: the session before its greeting."}},
     ),
@@ -137,7 +137,7 @@ async def list_sessions(
         Query(max_length=200, description="A model that the ledger charged them for."),
         AfterValidator(storable_or_none),
     ] = None,
-    billed_purpose: Annotated[Purpose | None, Query(description="What the ledger charged them for.")] = None,
+    billed_purpose: Annotated[Purpose | None, Query(description="A purpose that the ledger charged them for.")] = None,
     billed_from: Annotated[date | None, Query(description="The first day on which the ledger charged them.")] = None,
     billed_to: Annotated[date | None, Query(description="The last such day; by default today.")] = None,
     zone: Zone,
@@ -153,10 +153,10 @@ async def list_sessions(
 ) -> Response:
     """Sessions of the organization, newest first, as last recorded (up to two seconds ago).
 
-    With `q` each page searches the next 2,000 sessions: it may hold few, or none, and go on with `next_cursor`.
+    With `q` each page searches the next 2,000 sessions: it may hold few or none, although `next_cursor` leads to more.
 
-    The `billed` filters choose the sessions that a row of `GET /v1/usage` is made of: those with a row in the ledger
-    that fits all of them, by default in the last 30 days. Days are those of the time zone.
+    The `billed` filters select the sessions behind a row of `GET /v1/usage`: those with a ledger row that matches all
+    of the filters, by default in the last 30 days. Days are those of the time zone.
     """
     billed = None
     if (billed_model, billed_purpose, billed_from, billed_to) != (None, None, None, None):
@@ -215,7 +215,7 @@ async def list_turns(
     cursor: Cursor = None,
     around: Annotated[
         str | None,
-        Query(max_length=200, description="A turn of any branch: its branch around it, instead of a cursor."),
+        Query(max_length=200, description="A turn of any branch: the page around it on its branch, without a cursor."),
     ] = None,
 ) -> Response:
     """The visible branch, newest page first. Each page is oldest first, and `next_cursor` leads to older turns."""
@@ -258,7 +258,7 @@ async def list_tree(
     services: ServicesDep,
     q: Annotated[
         str | None,
-        Query(min_length=1, max_length=200, description="Words that were said, or that a tool took or returned."),
+        Query(min_length=1, max_length=200, description="Words of a message, a reply, or a tool's input or result."),
         AfterValidator(storable_or_none),
     ] = None,
     limit: Limit = 50,
@@ -266,8 +266,8 @@ async def list_tree(
 ) -> Response:
     """Every turn of every branch in the order in which they were opened, without their events.
 
-    With `q` those with these words, and `text` is what stands around them. A page may hold few, or none, and go on with
-    `next_cursor`.
+    With `q` only turns with these words, and `text` is the text around them. A page may hold few or none, although
+    `next_cursor` leads to more.
     """
     return json_response(await services.tree.turns(session, limit, cursor, q))
 
@@ -300,7 +300,7 @@ async def list_branches(
         "queue_full",
         "model_failed",
         example=examples.SESSION,
-        says="The session after the reply",
+        description="The session after the reply",
         also={202: {"model": Accepted, "description": "With wait=false: the message was accepted."}},
     ),
 )
@@ -336,7 +336,7 @@ async def send_message(
         "not_found",
         *READ_ERRORS,
         example=examples.EVENTS,
-        says=STREAM_DESCRIPTION,
+        description=STREAM_DESCRIPTION,
         media_type=EVENT_STREAM,
         also={204: {"description": "The session has ended, and `Last-Event-ID` is its last event."}},
     ),
@@ -407,7 +407,7 @@ async def return_result(
     body: ClientResultBody,
     services: ServicesDep,
 ) -> Response:
-    """Return the result of a client tool, and the session at once: the turn goes on when all of its calls have theirs.
+    """Return the result of a client tool. The response comes at once; the turn goes on when all its calls have results.
     Without a result until `expires_at` the model receives an error. The same result again changes nothing."""
     snapshot = await services.commands.return_results(session, body.command(call_id))
     return services.session_renderer.session(session, snapshot)
@@ -467,8 +467,8 @@ async def erase_session(session_id: str, organization: Organization, services: S
 async def set_simulator(session: OwnSession, body: SimulatorSwitch, services: ServicesDep) -> Response:
     """Have a simulated user talk to the agent, or stop it.
 
-    A person who says something takes over from it; switch it on again to hand the conversation back. A new `config`
-    begins a new caller. It ends the session when it hangs up or reaches one of its limits.
+    A person who sends a message takes over from it; switch it on again to hand the conversation back. A new `config`
+    starts a new simulated user. It ends the session when it hangs up or reaches one of its limits.
     """
     if body.enabled:
         await services.spending_limits.require(session.organization_id)
@@ -480,7 +480,11 @@ async def set_simulator(session: OwnSession, body: SimulatorSwitch, services: Se
     status_code=201,
     response_model=EventTicket,
     responses=response_docs(
-        "not_found", *READ_ERRORS, status=201, says="The ticket, valid for a minute", example=examples.EVENT_TICKET
+        "not_found",
+        *READ_ERRORS,
+        status=201,
+        description="The ticket, valid for a minute",
+        example=examples.EVENT_TICKET,
     ),
 )
 async def create_event_ticket(request: Request, session: OwnSession, services: ServicesDep) -> Response:

@@ -112,7 +112,7 @@ OverridesDep = Annotated[SuiteOverrides, Depends(_overrides)]
         *("invalid_suite", "not_found", "unauthenticated", "quota_exceeded", "too_large", "unsupported_media_type"),
         *("validation_error", "unavailable", "idempotency_mismatch"),
         status=201,
-        says="The suite, started",
+        description="The suite, started",
         example={**examples.SUITE, "status": "running", "outcome": None},
     ),
 )
@@ -182,7 +182,7 @@ async def list_runs(
     updated_after: Annotated[
         AwareDatetime | None,
         BeforeValidator(written_out),
-        Query(description="Only runs recorded since, and in the five seconds before; the earliest first."),
+        Query(description="Only runs recorded since then or up to five seconds earlier; the earliest first."),
     ] = None,
     limit: Limit = 50,
     cursor: Cursor = None,
@@ -205,7 +205,7 @@ async def list_runs(
         "not_found",
         *READ_ERRORS,
         example=examples.EVENTS,
-        says="`run_updated` and `suite_updated`, as docs/events.md describes them.",
+        description="`run_updated` and `suite_updated`, as docs/events.md describes them.",
         media_type=EVENT_STREAM,
         also={204: {"description": "The suite is over, and `Last-Event-ID` is the last event."}},
     ),
@@ -245,7 +245,7 @@ async def get_definition(suite: OwnSuite) -> Response:
         "not_found",
         *READ_ERRORS,
         example=examples.SUITE_REPORT,
-        says="JSON; with format=junit XML, with format=html a self-contained page.",
+        description="JSON; with format=junit XML, with format=html a self-contained page.",
     ),
 )
 async def get_report(

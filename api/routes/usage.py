@@ -39,8 +39,8 @@ async def get_usage(
     last: Annotated[date | None, Query(alias="to", description="The last day; by default today.")] = None,
     by: Annotated[tuple[Dimension, ...], Query(max_length=4, description="Divides the range into rows.")] = (),
 ) -> Response:
-    """Usage and cost of the organization: the sum of its ledger. With `from`, `to` or `by` of a range of days, by
-    default the last 30, and with `by` in rows, newest day first."""
+    """Usage and cost of the organization: the sum of its ledger. With `from`, `to` or `by` that of a range of days, by
+    default the last 30; `by` divides it into rows, newest day first."""
     now = datetime.now(UTC)
     if first is None and last is None and not by:
         spent = await services.ledger.totals(organization)
@@ -91,7 +91,7 @@ async def list_ledger(
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> Response:
-    """The ledger, newest first: one row for each turn, whether it completed or not."""
+    """The ledger, newest first: one row per turn, whether it completed or not, and one per auxiliary model call."""
     return await page_within_bytes(
         lambda limit, cursor: services.ledger.rows(organization, session_id=session, limit=limit, cursor=cursor),
         limit,

@@ -1,4 +1,4 @@
-"""Webhooks that are sent by the API, as the OpenAPI document describes them: the end of a session."""
+"""Webhooks, as the OpenAPI document describes them: the end of a session."""
 
 from typing import Annotated
 
@@ -18,7 +18,7 @@ Report = Annotated[SessionCompleted, Body(examples=[SESSION_COMPLETED])]
     status_code=204,
     response_class=Response,
     responses={
-        204: {"description": "Accepted, as any other 2xx. Other responses, except 410, are retried for a day."},
+        204: {"description": "Accepted, like any other 2xx. Other responses, except 410, are retried for a day."},
         410: {"description": "Rejected for good: not retried."},
     },
 )
@@ -28,9 +28,7 @@ def session_completed(
     webhook_timestamp: Annotated[int, Header(description="Time of this attempt in seconds since 1970.")],
     webhook_signature: Annotated[
         str,
-        Header(
-            description="`v1,` and the Base64 of HMAC-SHA256 over `id.timestamp.body`, as Standard Webhooks has it."
-        ),
+        Header(description="`v1,` and the Base64 of HMAC-SHA256 over `id.timestamp.body`, as in Standard Webhooks."),
     ],
 ) -> None:
     """Sent when a session has ended and all of its usage is in the ledger."""

@@ -62,7 +62,7 @@ class Happened(Representation, extra="allow"):
 class HandedOver(Representation):
     """The end of a stream whose turn waits for its client: the calls of client tools, and the usage of the turn so far.
 
-    Only streams of protocols in which a client carries out tools between two requests have it.
+    Sent only in protocols whose clients carry out tools between two requests.
     """
 
     turn_id: str

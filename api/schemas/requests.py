@@ -55,7 +55,7 @@ def storable_or_none(value: str | None) -> str | None:
 
 
 def written_out(value: object) -> object:
-    """Reject a time that is written as a number: nobody could tell seconds from milliseconds."""
+    """Reject a time that is written as a number: it could mean seconds or milliseconds."""
     if isinstance(value, str) and not re.match(r"\d{4}-\d{2}-\d{2}", value):
         raise PydanticCustomError("not_a_time", "must be a time such as 2026-11-28T12:00:00Z")
     return value
@@ -95,12 +95,12 @@ def _as_version(value: object) -> object:
 
 Text = Annotated[str, AfterValidator(storable)]
 MAX_ITEMS: Final = 20_000
-"""Entries of one list: more than any client sends, and few enough for a model each."""
+"""Entries of one list: more than any client sends, and few enough to build a model of each."""
 MAX_FIELDS: Final = 100
-"""Fields of an object whose fields are known; none has as many."""
+"""Fields in an object with a fixed set of fields: more than any such object has."""
 _Item = TypeVar("_Item")
 Items = Annotated[list[_Item], Field(max_length=MAX_ITEMS, fail_fast=True)]
-"""A list that ends at its first fault: a mebibyte can hold half a million, and each would cost a kilobyte."""
+"""A list whose validation stops at the first error: 1 MiB can hold half a million, each of which takes a kilobyte."""
 Phrase = Annotated[str, StringConstraints(pattern=r"\S", max_length=200), AfterValidator(storable)]
 Values = Annotated[dict[str, JsonValue], AfterValidator(_storable_json)]
 AnyJson = Annotated[JsonValue, AfterValidator(_storable_value)]
@@ -129,7 +129,7 @@ ClientTools = Annotated[
         fail_fast=True,
         strict=False,
         description="Names of the agent's client tools that you are able to carry out; only those are offered to the "
-        "model. The response then also comes when the turn waits for you: see `client_calls`.",
+        "model. The response is then also sent when the turn waits for their results: see `client_calls`.",
     ),
 ]
 
@@ -231,9 +231,7 @@ class NewSession(_Body):
         AfterValidator(_with_config),
         Field(description="A simulated user that talks to the agent after the greeting."),
     ] = None
-    limits: Annotated[SessionLimits | None, Field(description="Override the agent's limits that are given here.")] = (
-        None
-    )
+    limits: Annotated[SessionLimits | None, Field(description="Limits that override those of the agent.")] = None
 
     @property
     def caller(self) -> SimulatorConfig | None:
@@ -341,7 +339,7 @@ class ForkBody(_Body):
     agent: Annotated[
         AgentVersion | None, BeforeValidator(_as_version, json_schema_input_type=str | AgentVersion | None)
     ] = None
-    model: Annotated[Phrase | None, Field(description="A model string, as `openai:gpt-5-mini`.")] = None
+    model: Annotated[Phrase | None, Field(description="A model string, such as `openai:gpt-5-mini`.")] = None
     name: Phrase | None = None
 
 
@@ -360,7 +358,7 @@ class RewindBody(_Body):
 
 
 class DecisionBody(_Body):
-    """Reason of a decision on a tool call. A denial and its reason are sent to the model."""
+    """Reason for a decision on a tool call. A denial and its reason are sent to the model."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"reason": "Refunds above 100 USD need a manager."}]})
 

@@ -93,7 +93,7 @@ class TurnEvent(Representation):
 class Turn(Representation):
     """One user message (null for the greeting) and the agent's answer. `index` counts from the root of its branch.
 
-    An `imported` turn was held elsewhere and came as the history of a chat client: it cost nothing.
+    An `imported` turn comes from the history that a chat client sent: it cost nothing.
     """
 
     model_config = ConfigDict(json_schema_extra={"examples": [TURN]})
@@ -141,7 +141,7 @@ class EventTicket(Representation):
 
 
 class TreeTurn(Representation):
-    """A turn of a session's tree, without its events. `text` is the beginning of what the user said, else the agent.
+    """A turn of a session's tree, without its events. `text` is the beginning of the user's message, else of the reply.
 
     `branch` is `active`, `hidden` for turns past the cursor of a rewind, or the id of a discarded branch. A turn is
     `copied` when a fork took it over: it was billed to another session.
@@ -231,7 +231,7 @@ class ForkedFrom(Representation):
 class SessionSummary(Representation):
     """A session without its turns. `as_of` is the time of its data: lists are a moment behind the conversation.
 
-    `disposition` is a word for how it ended; `tags` are the gathered `call_tags` and the disposition. `turn_count`
+    `disposition` is its outcome in one word; `tags` are the gathered `call_tags` and the disposition. `turn_count`
     counts the turns of the visible branch.
     """
 
@@ -337,7 +337,7 @@ class Document(Representation):
 
 
 class AgentDryRun(Representation):
-    """The outcome of storing a definition, which was not stored.
+    """The result of a dry run: the definition was checked and not stored.
 
     `version` is the version that it would become; when nothing `changed`, the newest one, which equals it.
     """
@@ -355,7 +355,7 @@ class LedgerRow(Representation):
     """Usage and cost of one turn, whether it completed or not, or of an auxiliary model call.
 
     `purpose` is `turn`, or for auxiliary calls, whose `turn_id` is an id of their own: `extraction` of variables
-    after the end, a message of a simulated `caller`, or a verdict of the `judge`.
+    after the end, `caller` (a message of a simulated user), `judge` (a verdict), or `summary` of earlier turns.
     """
 
     model_config = ConfigDict(json_schema_extra={"examples": [LEDGER_ROW]})
@@ -389,7 +389,7 @@ class UsageRow(Representation):
 
 
 class OrganizationUsage(Representation):
-    """Usage and cost of the organization, in total or in the range that was asked for, divided into `rows`."""
+    """Usage and cost of the organization, in total or in the requested range, divided into `rows`."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [USAGE]})
 
@@ -409,7 +409,7 @@ class Quota(Representation):
 
 
 class About(Representation):
-    """The installation as its caller sees it: `keyless` accepts calls of this machine without a key.
+    """The installation as its caller sees it: if `keyless`, calls from this machine need no key.
 
     `spent` is what the organization has spent in this calendar month (UTC), without models whose price is not known.
     """

@@ -15,7 +15,7 @@ VariableSource = Literal[
 
 
 class StepVariable(Representation):
-    """A place of the instructions that came from a variable: offsets in UTF-16 code units, and the value's source."""
+    """A part of the instructions that came from a variable: offsets in UTF-16 code units, and the value's source."""
 
     start: int
     end: int
@@ -72,7 +72,7 @@ class StepContext(Representation):
 class StepRequest(Representation):
     """A request to a model, without credentials: instructions, messages, offered tools and settings.
 
-    `context` says how much of the conversation it held; null where that was not kept.
+    `context` describes how much of the conversation it held; null if that was not kept.
     """
 
     instructions: str
@@ -84,7 +84,7 @@ class StepRequest(Representation):
 
 
 class StepReply(Representation):
-    """A model's reply. `raw` is the reply as the provider gave it; null where it was not kept."""
+    """A model's reply. `raw` is the reply as the provider returned it; null if it was not kept."""
 
     text: str
     tool_calls: tuple[StepToolCall, ...]
@@ -104,7 +104,7 @@ class Step(Representation):
     """One model call of a turn. `turn` calls answer the user, `extraction` calls read variables.
 
     The request is `exact` when its digest, the SHA-256 of what was sent, equals the one that was kept; otherwise it is
-    `rebuilt` from what is stored. `attempts` counts the tries at the call, the successful one included.
+    `rebuilt` from what is stored. `attempts` counts the attempts at the call, including the successful one.
     """
 
     model_config = ConfigDict(json_schema_extra={"examples": [STEP]})

@@ -73,9 +73,9 @@ def _read_yaml(text: bytes) -> object:
 
 
 class _Limits:
-    """A first pass over the events of a YAML text: they are made one by one, before any value is built.
+    """A first pass over the events of a YAML text, which are parsed one by one before any value is built.
 
-    Merge keys are refused, because they copy what they name: a few lines could become gigabytes.
+    Merge keys are rejected, because they copy what they refer to: a few lines could expand to gigabytes.
     """
 
     def __init__(self) -> None:
@@ -118,7 +118,7 @@ class _Limits:
 
 
 class _StrictLoader(yaml.CSafeLoader):
-    """YAML's safe subset, where a key may stand only once in a mapping, and every fault has a place."""
+    """YAML's safe subset, where a key may occur only once in a mapping, and every error has a location."""
 
     def construct_object(self, node: Node, deep: bool = False) -> Any:
         """Build a value. The library's constructors fail in many ways on text that does not fit its tag."""
@@ -132,7 +132,7 @@ class _StrictLoader(yaml.CSafeLoader):
             raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark) from error
 
     def construct_mapping(self, node: MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        """Build a mapping, refusing a key that was there before."""
+        """Build a mapping. A duplicate key is an error."""
         if not isinstance(node, MappingNode):
             raise yaml.constructor.ConstructorError(None, None, "is not a mapping", node.start_mark)
         seen: set[Hashable] = set()
@@ -149,7 +149,7 @@ class _StrictLoader(yaml.CSafeLoader):
 
 
 class _PlainDumper(yaml.CSafeDumper):
-    """The library's C code; its Python code takes seconds for an agent of the largest size."""
+    """The library's dumper in C; the one in Python takes seconds for the largest agents."""
 
     def ignore_aliases(self, data: object) -> bool:
         """Write every value out: JSON has no aliases."""

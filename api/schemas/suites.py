@@ -16,7 +16,7 @@ RunState = Literal["waiting", "talking", "judging", "done"]
 
 
 class Spent(Representation):
-    """Cost of a suite by its ledger rows."""
+    """Cost of a suite: the sum of its ledger rows."""
 
     currency: Literal["USD"] = "USD"
     total: Money
@@ -25,7 +25,7 @@ class Spent(Representation):
 class Progress(Representation):
     """Progress of a suite by its runs. `turns` and `cost` include running conversations.
 
-    `held` is reserved of the budget for running conversations, beyond what they have cost so far.
+    `held` is the part of the budget reserved for running conversations, beyond what they have cost so far.
     """
 
     planned: int
@@ -140,8 +140,8 @@ class RunReport(Representation):
 class SuiteRun(Representation):
     """A planned conversation of a suite, without its turns. A run that has not begun has no session.
 
-    `cost_by_purpose` divides the cost into the agent's turns and extractions, the caller and the judge. `last_said` is
-    the beginning of what was said last, `updated_at` the time of the last record.
+    `cost_by_purpose` divides the cost by the purposes of the ledger. `last_said` is the beginning of the last message,
+    `updated_at` the time of the last record.
     """
 
     model_config = ConfigDict(json_schema_extra={"examples": [SUITE_RUN]})
@@ -196,7 +196,7 @@ class BaselineReport(Representation):
 class SuiteReport(Representation):
     """Report of a suite: its results, and every conversation with its verdict, up to 8 MiB.
 
-    In a larger suite passed runs are left out, and conversations before runs, first those of passed runs.
+    For a larger suite, conversations are left out first, then runs: those of passed runs before others.
     """
 
     model_config = ConfigDict(json_schema_extra={"examples": [SUITE_REPORT]})

@@ -45,7 +45,7 @@ def new_session_id() -> str:
 
 
 class SessionCreator:
-    """Creates sessions. A session that Temporal did not start leaves no row behind."""
+    """Creates sessions. The row of one that Temporal did not start is removed, unless a repeated call can start it."""
 
     def __init__(
         self,
@@ -91,11 +91,11 @@ class SessionCreator:
     async def create_once(
         self, organization_id: str, wanted: NewSession, session_id: str, timeline: Timeline | None = None
     ) -> StoredSession:
-        """Create a session under an id of the caller's, or find the one that an earlier call has created.
+        """Create a session with the given id, or return the one that an earlier call created.
 
-        Waits for the greeting; a `timeline` that the session begins with has one. Store and Temporal decide between
-        calls at the same time, also of several processes: all of them get the same session. Raises
-        Problem("session_erased") if it was erased, else as `create` does; after an error the call can be repeated.
+        Waits for the greeting, which a given `timeline` already has. Concurrent calls, also from several processes,
+        return the same session. Raises Problem("session_erased") if it was erased, else as `create` does; after an
+        error the call can be repeated.
         """
         known = await self._sessions.find(organization_id, session_id)
         if known is None or known.recorded_at is None:
@@ -108,7 +108,7 @@ class SessionCreator:
     async def _stored_once(
         self, organization_id: str, wanted: NewSession, session_id: str
     ) -> tuple[StoredSession, StartSession]:
-        """Store a session under an id, or find it, and return it with what its workflow starts with."""
+        """Store a session under an id, or find it, and return it with the input of its workflow."""
         terms = await self._spending_limits.require(organization_id)
         agent = await self._agent(organization_id, wanted.agent.id, wanted.agent.version)
         try:
@@ -129,11 +129,11 @@ class SessionCreator:
                 raise self._greeting_timeout(session) from error
             raise _started_too_late() from error
         except SessionClosed as error:
-            # Its workflow has ended, unless Temporal has rejected it.
+            # Its workflow has ended, unless Temporal rejected the start.
             if not await self._session_client.was_started(session.id):
                 raise _start_rejected() from error
         if await self._erasures.was_erased(session.organization_id, session.id):
-            # Erased after it was found in the store: Temporal has forgotten it and has started it anew.
+            # Erased after it was found in the store: Temporal no longer had its workflow and started a new one.
             await self._workflow_deletion.delete(session_workflow_id(session.id))
             raise _erased()
 
@@ -150,7 +150,7 @@ class SessionCreator:
     ) -> tuple[StoredSession, Callable[[], Coroutine[None, None, Turn]]]:
         """Store a session, and return it with the function that starts it and returns its greeting.
 
-        Between the two nothing happens in a new session, so that a watcher misses nothing. Both raise as `create` does.
+        A new session has no events before that function runs, so a watcher misses none. Both raise as `create` does.
         """
         session, started = await self._prepared(organization_id, wanted, key, self._session_client.open)
 
@@ -172,7 +172,7 @@ class SessionCreator:
     ) -> tuple[StoredSession, Snapshot]:
         """Create a session that continues from the last of these turns of another session.
 
-        With a derived `session_id` a fork that exists is returned, whatever turns it has. Raises
+        With a derived `session_id` an existing fork is returned, whatever turns it has. Raises
         Problem("quota_exceeded"), Problem("unavailable"), or Problem("session_erased").
         """
         terms = await self._spending_limits.require(source.organization_id)
@@ -294,8 +294,8 @@ class SessionCreator:
     async def _discard_unstarted(self, session: StoredSession, error: Problem | SessionClosed) -> Problem:
         """Remove the row of a session that was not started, and return the error.
 
-        When Temporal is unreachable the row stays, because the session may be running. Until it does, the row is
-        not listed.
+        When Temporal is unreachable the row stays, because the session may be running. The row is not listed until
+        the session is recorded.
         """
         if await self._session_client.was_started(session.id) is False:
             await self._sessions.discard_unstarted(session.id)
@@ -308,7 +308,7 @@ def _limited(definition: AgentDefinition, wanted: NewSession) -> AgentDefinition
 
 
 def _is_as_wanted(session: StoredSession, wanted: NewSession) -> bool:
-    """True if a request for this session may have created it: as far as the store knows, which limits are not in."""
+    """True if this request may have created the session, by what the store has of it: limits are not stored."""
     return (
         wanted.agent.id in (session.agent_id, session.agent_name)
         and wanted.agent.version in (None, session.agent_version)

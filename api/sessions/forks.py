@@ -35,9 +35,9 @@ class ForkService:
     ) -> tuple[StoredSession, Snapshot]:
         """Create a session that continues from a turn of another.
 
-        With an idempotency `key` a repeat returns the session of the first call, also when the source has gone on.
+        With an idempotency `key` a repeat returns the session of the first call, even when the source has changed.
         Raises Problem("not_found") for an unknown turn or agent, Problem("turn_in_progress") for a turn that is
-        pending, Problem("invalid_request") when there is nothing to go on from or the agent does not know the node,
+        pending, Problem("invalid_request") when no turn is answered or the agent does not have the node,
         Problem("idempotency_mismatch") for the key of another fork, and Problem("session_erased") for that of an
         erased one.
         """
@@ -59,7 +59,7 @@ class ForkService:
     ) -> tuple[StoredSession, Snapshot]:
         view = await self._session_reader.whole(source)
         turns = await self._past(source, view.turns, body.turn_id)
-        if turns[0].parent_id is not None:  # lost by the record: a fork would take the gap for the beginning
+        if turns[0].parent_id is not None:  # missing in the store: a fork would begin at the gap
             raise not_found("turn", turns[0].parent_id)
         agent = await self._agent(source, body)
         _require_node(agent.definition, turns)

@@ -86,7 +86,7 @@ class MessageService:
     async def return_results(
         self, session: StoredSession, command: ReturnResults
     ) -> tuple[Answer, ReturnResultsResult]:
-        """Return results of client tools; returns their turn as `reply_or_calls` does, or at once.
+        """Return results of client tools; returns their turn as `reply_or_calls` does, or at once without `wait`.
 
         Raises Problem when the results are rejected, or the wait ends first.
         """
@@ -149,7 +149,7 @@ class MessageService:
         return result
 
     async def _require_not_erased(self, session: StoredSession) -> None:
-        """Raise Problem("not_found") for a session that was erased at another API and is still cached at this one.
+        """Raise Problem("not_found") for a session that another API process erased and this one still has in its cache.
 
         Until Temporal has deleted a workflow, in about half a minute, it returns the results of earlier messages.
         """
@@ -230,7 +230,7 @@ def _answer_of(turn: Turn, head: SessionHead) -> Answer:
 
 
 def failure_of(turn: Turn) -> Problem:
-    """The problem for a message whose turn failed at the model; `reason` is the code of a cause that has one."""
+    """The problem for a message whose turn failed at the model; `reason` is the code of its cause, if there is one."""
     reason = {"reason": turn.error_code} if turn.error_code else {}
     return Problem(
         "model_failed",

@@ -35,7 +35,7 @@ from store.sessions.sessions import SessionStore, StoredSession
 MAX_CACHED_SESSIONS: Final = 2_000
 """Sessions whose constant data (owner, agent, name, initial context) is cached."""
 CACHED_SECONDS: Final = 5.0
-"""A session that another API process erased is known here for this much longer."""
+"""Lifetime of that data: a session that another API process erased is still found here for up to this time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +100,7 @@ class SessionReader:
         return await self._session_client.timeline(session.id)
 
     async def settle(self, session: StoredSession) -> None:
-        """Have the workflow record at once what the store lacks of the session, if it runs."""
+        """If the workflow is running, make it record at once what is missing in the store."""
         if not self._availability.outage_of("temporal"):
             await self._session_client.settle(session.id)
 
@@ -120,7 +120,7 @@ class SessionReader:
         return snapshot
 
     async def view(self, session: StoredSession) -> tuple[TimelineView, datetime]:
-        """The session as `now` returns it, as domain values, and the time at which it was so."""
+        """The session as `now` returns it, as domain values, and the time of its data."""
         try:
             return await self.live(session), datetime.now(UTC)
         except LiveQueryFailed as error:
@@ -163,8 +163,8 @@ class SessionReader:
     async def turns(self, session: StoredSession, limit: int, cursor: str | None) -> RenderedPage:
         """A page of the visible branch, oldest first; the next page is the one before it in time.
 
-        A cursor names the turn its page ends with. The way from a turn up to the root never changes, so
-        pages stay true to each other whatever is said or rewound meanwhile.
+        A cursor names the turn its page ends with. The path from a turn to the root never changes, so pages stay
+        consistent whatever is sent or rewound meanwhile.
         """
         leaf_id = None if cursor is None else _decoded(cursor)
         turns = await self._newest_turns(session, leaf_id, limit)

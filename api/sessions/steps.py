@@ -23,7 +23,6 @@ from api.schemas.steps import (
     VariableSource,
 )
 from api.sessions.reader import RenderedPage, SessionReader
-from api.sessions.tree import turns_of
 from domain.agents.definition import AgentDefinition
 from domain.agents.offered_tools import offered_tool
 from domain.agents.templates import Insertion, is_built_in
@@ -57,11 +56,11 @@ from store.sessions.step_cache import SavedStep, chained
 from store.sessions.steps import HistoryMissing, StepStore
 
 MAX_CHECKPOINT_DISTANCE: Final = 50
-"""Turns before a turn that are searched for the checkpoint it began with: failed turns leave none."""
+"""Earlier turns that are searched for the checkpoint that a turn began with: failed turns leave none."""
 DEFAULT_BUDGET: Final = 100_000
 """Characters of earlier turns that are shown for a step whose request was not kept."""
 NOT_SHOWN: Final = frozenset({"provider_url"})
-"""Members of a provider's reply that say where the installation calls it."""
+"""Members of a provider's reply that reveal the URL at which it is called."""
 STOPPED: Final = "The reply was stopped before its end."
 
 
@@ -138,7 +137,7 @@ class TurnSteps:
 
     async def _context(self, session: StoredSession, turn_id: str) -> _TurnContext:
         view, _ = await self._session_reader.view(session)
-        live = {turn.id: turn for turn in turns_of(view)}
+        live = {turn.id: turn for turn in view.all_turns}
         turn = live.get(turn_id)
         if turn is None:
             turn = next(iter(await self._sessions.turns_of(session.id, [turn_id])), None)
@@ -213,7 +212,7 @@ class TurnSteps:
         )
 
     async def _history(self, step: SavedStep, own: Sequence[SavedStep]) -> tuple[SavedStep, ...]:
-        """The steps of the turns before, as far back as the model read them; none where the store lost them."""
+        """The steps of the earlier turns that the request held; none if they are missing in the store."""
         after, sent = own[0].after if own else step.after, step.sent
         try:
             if sent is not None and sent.turns is not None:
@@ -266,7 +265,7 @@ def _utf16_length(text: str) -> int:
 
 
 def _messages(turn: Turn, placed: Sequence[PlacedMessage]) -> tuple[StepMessage, ...]:
-    """The messages of a request with their turns. What is new before the user's message was left by the turn before."""
+    """The messages of a request with their turns. New messages before the user's message belong to the turn before."""
     asked = max((place for place, each in enumerate(placed) if each.is_new and each.message.role == "user"), default=0)
     return tuple(
         StepMessage(

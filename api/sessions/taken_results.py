@@ -1,4 +1,4 @@
-"""Results of client tools that a session took before it ended: their repeats are answered as the first time."""
+"""Results of client tools that a session accepted before it ended: a repeat gets the same response as the first."""
 
 from collections.abc import Mapping
 from typing import Final, cast, get_args
@@ -20,7 +20,7 @@ _OUTCOMES: Final = frozenset(get_args(Outcome))
 
 
 class TakenResults:
-    """Answers results whose session has ended, from what is recorded of it."""
+    """Answers repeated results after their session has ended, from the store."""
 
     def __init__(self, sessions: SessionStore, log: EventLog, steps: StepStore, session_reader: SessionReader) -> None:
         self._sessions = sessions
@@ -29,7 +29,7 @@ class TakenResults:
         self._session_reader = session_reader
 
     async def repeated(self, session: StoredSession, command: ReturnResults) -> ReturnResultsResult:
-        """The answer to results that the session took. Raises Problem for any others."""
+        """The response to results that the session accepted. Raises Problem for any others."""
         call_id = command.results[0].call_id if command.results else ""
         place = call_place(call_id)
         turns = await self._sessions.turns_of(session.id, [place.turn_id]) if place else []
@@ -46,7 +46,7 @@ class TakenResults:
         return ReturnResultsResult(turn=turns[0], head=head, said=len(call.said), used=used)
 
     async def calls(self, session_id: str, turn_id: str) -> dict[str, RecordedCall]:
-        """The calls of a turn that waited for its client, with their ends, by their ids."""
+        """The calls of a turn that waited for its client, with their outcomes, by id."""
         calls: dict[str, RecordedCall] = {}
         for kind, payload in await self._log.facts_of_turn(session_id, turn_id):
             call_id = str(payload.get("call_id"))

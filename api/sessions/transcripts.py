@@ -64,7 +64,7 @@ class TranscriptService:
 
 
 async def _gap_at_the_start(paths: BranchPaths, ids: list[str], head: SessionHead) -> Entry | None:
-    """The note about turns that the record has lost; None for a conversation that begins at its beginning."""
+    """The note about earlier turns that are missing in the store; None when there are none."""
     if ids:
         [first] = await paths.turns(ids[:1])
         return gap_before(first)

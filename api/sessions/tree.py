@@ -1,7 +1,7 @@
-"""The tree of a session: every turn of every branch, without its words and events, and the turns around one turn."""
+"""The tree of a session: every turn of every branch, without its full text and events, and the turns around a turn."""
 
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Final
 
 from api.http.problems import not_found
@@ -16,7 +16,7 @@ from domain.turns.turn import Turn
 from store.sessions.sessions import SessionStore, StoredSession
 
 MAX_TEXT_CHARACTERS: Final = 80
-"""Characters of what was said in a turn that the tree shows."""
+"""Characters of a turn's text that the tree shows."""
 ACTIVE: Final = "active"
 HIDDEN: Final = "hidden"
 
@@ -31,9 +31,9 @@ class SessionTree:
     async def turns(
         self, session: StoredSession, limit: int, cursor: str | None, words: str | None = None
     ) -> PageOf[TreeTurn]:
-        """Turns in the order in which they were opened, or those of them that have these words.
+        """Turns in the order in which they were opened; with `words` only those that contain them.
 
-        A page of those may hold fewer than `limit`. Raises Problem("invalid_request") for an unknown cursor.
+        A page of a search may hold fewer than `limit`. Raises Problem("invalid_request") for an unknown cursor.
         """
         view, live, parents = await self._read(session)
         ids = list(parents)
@@ -78,7 +78,7 @@ class SessionTree:
     async def _read(self, session: StoredSession) -> tuple[TimelineView, dict[str, Turn], dict[str, str | None]]:
         """The session, its turns that the running workflow shows, and the parent of every turn in opening order."""
         view, _ = await self._session_reader.view(session)
-        live = {turn.id: turn for turn in turns_of(view)}
+        live = {turn.id: turn for turn in view.all_turns}
         parents = await self._sessions.parents(session.id)
         new = sorted((turn for turn in live.values() if turn.id not in parents), key=lambda turn: turn.created_at)
         parents.update({turn.id: turn.parent_id for turn in new})
@@ -108,14 +108,6 @@ class SessionTree:
         ]
 
 
-def turns_of(view: TimelineView) -> Iterable[Turn]:
-    """Every turn that a view holds."""
-    yield from view.turns
-    yield from view.future
-    for branch in view.discarded_branches:
-        yield from branch.turns
-
-
 def _path_to(leaf: str | None, parents: Mapping[str, str | None]) -> list[str]:
     """The ids of the turns from the root to a leaf."""
     path = []
@@ -126,7 +118,7 @@ def _path_to(leaf: str | None, parents: Mapping[str, str | None]) -> list[str]:
 
 
 def _within_bytes(turns: list[Turn], turn_id: str) -> RenderedPage:
-    """A page of these turns; one that is too large loses turns at its longer side, never the turn asked for."""
+    """A page of these turns; one that is too large loses turns at its longer side, never the requested turn."""
     items = deque(zip(turns, render_turns(turns), strict=True))
     size = sum(len(rendered) for _, rendered in items)
     while size > MAX_PAGE_BYTES and len(items) > 1:
@@ -140,7 +132,7 @@ def _within_bytes(turns: list[Turn], turn_id: str) -> RenderedPage:
 def _mark(
     found: dict[str, str], parents: Mapping[str, str | None], leaf: str | None, before: str | None, branch: str
 ) -> None:
-    """Name the branch of the turns from a leaf back to `before`, without those that have one."""
+    """Set the branch of the turns from a leaf back to `before`, except for those that have one."""
     turn_id = leaf
     while turn_id is not None and turn_id != before:
         found.setdefault(turn_id, branch)

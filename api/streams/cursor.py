@@ -8,7 +8,7 @@ from api.streams.event_log import LoggedEvent, StreamEvent
 from domain.turns.turn import Turn
 
 MAX_CLOSED_TURNS = 16
-"""Turns that have closed lately, for which late reply text is ignored."""
+"""Number of recently closed turns whose late reply text is ignored."""
 
 
 class StreamCursor:
@@ -35,7 +35,7 @@ class StreamCursor:
         yield event.event
 
     def start_turn(self, turn_id: str) -> None:
-        """Record that the client knows of a turn and has no text of it yet."""
+        """Record that the client was sent the start of a turn, and no text of it yet."""
         self._sent_text[turn_id] = ""
 
     def close_turn(self, turn: Turn) -> Iterator[StreamEvent]:
@@ -59,7 +59,7 @@ class StreamCursor:
 
 
 def _text_change(turn_id: str, sent: str, text: str) -> Iterator[StreamEvent]:
-    """The event that leads from the text that was sent to the present text."""
+    """The event that turns the text that was sent into the present text; none when they are equal."""
     if not text.startswith(sent):
         yield StreamEvent("reply_reset", ReplyReset(turn_id=turn_id, text=text))
     elif len(text) > len(sent):

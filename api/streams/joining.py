@@ -1,4 +1,4 @@
-"""The point at which a client joins a session's stream: a snapshot, and the number of the last event that it shows."""
+"""The point at which a client joins a session's stream: a snapshot, and the number of the last event it includes."""
 
 import asyncio
 from dataclasses import dataclass
@@ -15,31 +15,31 @@ from store.sessions.sessions import StoredSession
 from streaming.hub import LiveHub, Watch
 
 AGREEMENT_SECONDS: Final = 1.5
-"""Upper bound on the time in which a snapshot and the log come to agree."""
+"""Maximum time to wait for a snapshot that agrees with the log."""
 ATTEMPT_SECONDS: Final = 0.05
 """Pause between two attempts when there is no news of the session."""
 
 MAX_READS: Final = 20
-"""Maximum attempts to read what is recorded without an event in between."""
+"""Maximum attempts to read the recorded session without an event being logged in between."""
 
 
 @dataclass(frozen=True)
 class StreamStart:
-    """The point at which a client joins: the sequence number up to which it is informed, and its snapshot if any."""
+    """The point at which a client joins: the sequence number after which its events begin, and its snapshot if any."""
 
     position: int
     snapshot: Snapshot | None
     is_closed: bool
     """True when nothing more can happen although the log does not end with `session_completed`."""
     pending_ids: tuple[str, ...] = ()
-    """Turns that the snapshot shows as pending: the client knows of them and has no text of them yet."""
+    """Turns that the snapshot shows as pending: the client has no text of them yet."""
 
 
 class StreamStarts:
     """Finds the points at which clients join streams.
 
-    A snapshot agrees with its number when it shows exactly what the log tells up to it. The workflow says what is not
-    recorded yet: it then records that at once, and the snapshot is taken again.
+    A snapshot agrees with its number when it shows exactly the events that the log has up to it. When the workflow's
+    view has changes that are not recorded yet, the workflow records them at once, and the snapshot is taken again.
     """
 
     def __init__(self, hub: LiveHub, log: EventLog, session_reader: SessionReader) -> None:
@@ -57,8 +57,8 @@ class StreamStarts:
     async def with_snapshot(self, session: StoredSession, watch: Watch) -> StreamStart:
         """The present point, with a snapshot.
 
-        Where both do not come to agree in time, the snapshot is what is recorded of the session, and events follow as
-        they are recorded.
+        If snapshot and log do not agree in time, the snapshot is the recorded session, and events follow as they are
+        recorded.
         """
         deadline = asyncio.get_running_loop().time() + AGREEMENT_SECONDS
         while True:
@@ -84,7 +84,9 @@ class StreamStarts:
             recorded = await self._log.head_version(session.id)
             if recorded is None or recorded < view.recording_version:
                 return None
-        pending = [turn for turn in _turns_of(view) if turn.status == "pending"]
+        pending = sorted(
+            (turn for turn in view.all_turns if turn.status == "pending"), key=lambda turn: turn.created_at
+        )
         opened = await self._log.open_turns(session.id) if pending else {}
         if missing := [turn for turn in pending if turn.id not in opened]:
             await self._record_starts(session, missing)
@@ -104,33 +106,28 @@ class StreamStarts:
         return StreamStart(min(length, first - 1) if first else length, snapshot, _is_closed(snapshot))
 
     async def _as_recorded(self, session: StoredSession) -> StreamStart:
-        """The point that the store has. Raises Problem("not_found") for a session that was erased meanwhile."""
+        """The point according to the store. Raises Problem("not_found") for a session that was erased meanwhile."""
         for _ in range(MAX_READS):
             length = await self._log.length(session.id)
             snapshot = await self._session_reader.recorded(session)
             start = await self._recorded(session, snapshot, length)
             if start is not None:
                 return start
-        # Events came between the reads every time. Those that the snapshot may show are sent again.
+        # Each time an event was logged between the reads. Events that the snapshot may show already are sent again.
         return StreamStart(length, snapshot, _is_closed(snapshot))
 
     async def _record_starts(self, session: StoredSession, turns: list[Turn]) -> None:
-        """Record the starts of turns that nobody has recorded yet, as a worker does for turns that are watched.
+        """Record the starts of turns that are not recorded yet, as a worker does for watched turns.
 
-        What came before them is recorded.
+        All earlier events are recorded already.
         """
         for turn in turns:
             await self._log.record_start(session.id, turn.model_copy(update={"events": ()}), in_order=False)
         self._hub.log_appended(session.id)
 
 
-def _turns_of(view: TimelineView) -> list[Turn]:
-    """Every turn that a view shows or hides, oldest first on each branch."""
-    return [*(turn for branch in view.discarded_branches for turn in branch.turns), *view.turns, *view.future]
-
-
 def _as_logged(view: TimelineView, opened: dict[str, Turn]) -> TimelineView:
-    """The view with pending turns as the log tells of them: with the events that are logged, and no others."""
+    """The view with its pending turns as the log has them: with their logged events only."""
 
     def logged(turns: tuple[Turn, ...]) -> tuple[Turn, ...]:
         return tuple(opened[turn.id] if turn.status == "pending" else turn for turn in turns)

@@ -24,7 +24,7 @@ from streaming.hub import LiveHub, StreamState, Watch
 Open = Callable[[], Coroutine[None, None, Turn | Answer]]
 """Opens a turn and returns it at its end, or when it waits for its client."""
 TURN_EVENTS: Final = frozenset(get_args(EventType))
-"""Types of the events that a turn has itself; those of waiting tool calls come with its id as well."""
+"""Types of the events in a turn's own `events`; events of waiting tool calls carry its id too."""
 
 
 class MessageStreams:
@@ -54,7 +54,7 @@ class MessageStreams:
                 yield KEEPALIVE if event is None else event.encoded
 
     async def events(self, session: StoredSession, command: SendMessage) -> AsyncGenerator[StreamEvent | None]:
-        """Send a message and yield the events of its turn, up to the last; None after each silence.
+        """Send a message and yield the events of its turn, up to the last; None when a keepalive is due.
 
         Raises Problem instead of yielding a first event when the message is rejected, the turn fails, or the wait
         ends before the turn has begun. The message stays sent when the client disconnects.
@@ -77,7 +77,7 @@ class MessageStreams:
     async def rest(
         self, session: StoredSession, turn: Turn, command: ReturnResults
     ) -> AsyncGenerator[StreamEvent | None]:
-        """The events of a turn whose client has returned results, as in `events_or_calls`: all of its text again."""
+        """The events of a turn whose client has returned results, as in `events_or_calls`, with all its text again."""
         stream = _TurnStream(await self._log.length(session.id), lambda _: False)
         yield stream.join(turn)
 
@@ -130,7 +130,7 @@ class MessageStreams:
         return sending
 
     async def _is_completed(self, session: StoredSession) -> bool:
-        """True when the session has ended, so that the log will hold nothing more of the turn."""
+        """True when the session has ended, so that no more events of the turn will be logged."""
         with suppress(StoreUnavailable, Problem):
             return (await self._session_reader.now(session)).head.is_completed
         return False
@@ -151,7 +151,7 @@ class MessageStreams:
 class _TurnStream:
     """State of one stream: the turn that is streamed, and the part of it that was sent.
 
-    The turn begins with its first words or with its event in the log, whichever comes first.
+    The stream begins with the turn's first reply text or its start in the log, whichever comes first.
     """
 
     def __init__(self, position: int, is_own: Callable[[Turn], bool], text: str | None = None) -> None:
@@ -180,7 +180,7 @@ class _TurnStream:
         self.position = row.sequence
         if row.type == "turn_started":
             if self.has_begun:
-                return  # its start was sent, and maybe words: the log is late
+                return  # its start was sent already, maybe with text: the log is late
             if row.turn is not None and self._is_own(row.turn):
                 self._turn_id = row.turn_id
         if self.is_closed or not self.has_begun or row.turn_id != self._turn_id:
@@ -198,7 +198,7 @@ class _TurnStream:
             yield from self._cursor.replies({self._turn_id: replies[self._turn_id].text})
 
     def _begin(self, replies: dict[str, StreamState]) -> Iterator[StreamEvent]:
-        """The start of the turn, when words of it came before its event in the log."""
+        """The start of the turn, when reply text arrived before its start was logged."""
         for turn_id, reply in replies.items():
             if reply.opening is None or not reply.text:
                 continue
@@ -244,7 +244,7 @@ def _streamable(result: Turn | Answer, stream: _TurnStream) -> Turn | Answer:
 
 
 def _has_result(sending: "asyncio.Task[Turn | Answer]", stream: _TurnStream) -> bool:
-    """True once the message has its result, also a rejection.
+    """True once the message has its result, which may be a rejection.
 
     A turn that has begun goes on when the wait for it ends or is lost: its end is then read from the log.
     """

@@ -17,7 +17,7 @@ from streaming.hub import LiveHub, Watch
 
 
 class SessionStreams:
-    """Streams the events of sessions. Temporal is queried once at the start, and once in each silence."""
+    """Streams the events of sessions. Temporal is queried only at the start and at each keepalive."""
 
     def __init__(
         self,
@@ -70,7 +70,7 @@ class SessionStreams:
                     yield KEEPALIVE
 
     async def has_everything(self, session: StoredSession, last_event_id: str | None) -> bool:
-        """True when a client that has this event misses nothing: the session has ended with it, or without an end.
+        """True when no event follows the one that a client has: the session ended with it, or was closed abnormally.
 
         Raises Problem for an id that is not a number.
         """
@@ -82,7 +82,7 @@ class SessionStreams:
     async def _logged(
         self, session: StoredSession, cursor: StreamCursor, watch: Watch
     ) -> AsyncIterator[tuple[bytes, bool]]:
-        """The events that were logged since the last call, each with True when the session had ended with it."""
+        """The events that were logged since the last call, each with True if it is the last of the session."""
         while events := await self._log_reader.after(session.id, cursor.position):
             for logged in events:
                 if logged.closes_turn and logged.row.turn_id:

@@ -14,14 +14,14 @@ from store.database.pagination import Page, moment_and_number_after, number_afte
 from store.suites import RunDetails, RunRecord, StoredSuite, SuiteStore
 
 MAX_TEXT_CHARACTERS: Final = 120
-"""Characters of what was said last that a run shows."""
+"""Characters that a run shows of its last message."""
 LATE: Final = timedelta(seconds=5)
-"""Records arrive late by less than this: changes are looked for from a little before the time that is asked for."""
+"""Records become visible late by less than this: changes are searched from this much before the requested time."""
 
 
 @dataclass(frozen=True)
 class RunFilter:
-    """The runs that are asked for; with `updated_after` in the order of their records."""
+    """Conditions on the runs of a page; with `updated_after` they are in the order of their records."""
 
     outcome: Outcome | None = None
     scenario: str | None = None
@@ -58,7 +58,7 @@ class SuiteRuns:
         return {each.run: each.updated_at for each in records if before is None or each.updated_at < before}
 
     async def changed(self, suite: StoredSuite, known: dict[Run, datetime]) -> list[SuiteRun]:
-        """The runs whose record is newer than the one known of them, which they become."""
+        """The runs whose record differs from the one in `known`, which is updated."""
         records = {record.run: record for record in await self._suites.run_records(suite.id)}
         new = [run for run, record in records.items() if known.get(run) != record.updated_at]
         known.update({run: records[run].updated_at for run in new})

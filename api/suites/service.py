@@ -165,7 +165,7 @@ class SuiteService:
                         static_summary=_summary(start),
                     )
         except WorkflowAlreadyStartedError:
-            return  # this call, repeated after the suite is over
+            return  # a repeat of this call after the end of the suite
 
     async def _discard_unstarted(self, suite: StoredSuite, error: Exception) -> Problem:
         """Remove the row of a suite that was not started. It stays when Temporal is unreachable: the suite may run."""

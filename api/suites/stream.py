@@ -13,13 +13,13 @@ from api.suites.runs import LATE, SuiteRuns
 from store.suites import StoredSuite, SuiteStore
 
 POLL_SECONDS: Final = 1.0
-"""Seconds between two looks at the records of a suite."""
+"""Seconds between two reads of the records of a suite."""
 MAX_EVENT_ID: Final = 10**14
 """Ids are milliseconds: this one is in the year 5138."""
 
 
 class SuiteStreams:
-    """Streams what is recorded of suites. Each stream reads the short records of one suite once a second."""
+    """Streams the records of suites. Each stream reads the short records of one suite once a second."""
 
     def __init__(
         self, suites: SuiteStore, runs: SuiteRuns, renderer: SuiteRenderer, *, keepalive_seconds: float
@@ -32,8 +32,8 @@ class SuiteStreams:
     async def events(self, suite: StoredSuite, last_event_id: str | None) -> AsyncGenerator[bytes]:
         """`run_updated` for each run that is recorded, and `suite_updated` first, at each change, and last.
 
-        With `last_event_id` runs come first that were recorded since, or shortly before. Raises Problem for an id that
-        is not one of this stream, before anything is sent.
+        With `last_event_id` the runs that were recorded since that event, or shortly before it, are sent too. Raises
+        Problem for an id that is not one of this stream, before anything is sent.
         """
         since = _time_of(last_event_id)
         known = await self._runs.known(suite, before=None if since is None else since - LATE)
@@ -63,7 +63,7 @@ class SuiteStreams:
             silence += POLL_SECONDS
 
     async def has_everything(self, suite: StoredSuite, last_event_id: str | None) -> bool:
-        """True when a client that has this event misses nothing: the suite was over with it.
+        """True when no event follows this one: the suite is over, and this is its last event.
 
         Raises Problem for an id that is not one of this stream.
         """

@@ -1,7 +1,7 @@
 """Health checks of the store and of Temporal, in the background, so that commands fail at once during an outage.
 
-A service that is busy is not down: an outage is two errors in a row, or a long silence in which nothing else was
-answered either.
+A service that is busy is not down: an outage is two errors in a row, or a check without an answer for ten seconds. A
+store that completes other work during a failed check is up.
 """
 
 import asyncio
@@ -25,17 +25,17 @@ Check = Callable[[], Coroutine[None, None, "Outage | None"]]
 NAMES: Final[dict[Service, str]] = {"store": "The store", "temporal": "Temporal"}
 CHECK_EVERY_SECONDS = 1.0
 PATIENCE_SECONDS = 10
-"""A service that leaves a check unanswered for longer counts as down: as long as a request waits for a connection."""
+"""A service that does not answer a check in this time counts as down. A request waits as long for a connection."""
 TICK_SECONDS = 1.0
-"""A pause of this process counts for so long at most: an answer may have arrived in it, and was not read yet."""
+"""The most that a pause of this process counts: an answer may have arrived in the pause, and was not read yet."""
 REPEAT_SECONDS: Final = 0.1
-"""Pause before a check that was refused is repeated, so that one broken connection is no outage."""
+"""Pause before a failed check is repeated, so that one broken connection is not an outage."""
 CANCELLATION_SECONDS: Final = 5.0
 """Time that a cancelled check may take to give back its connection."""
 FIRST_CHECKS_SECONDS: Final = 2.0
 """Time that the start of the API waits for the first checks."""
 PROBE_EVERY_SECONDS = 5.0
-"""Pause between two writes that show that the store can be written. They cost more than the other checks."""
+"""Pause between two probes that write to the store. They cost more than the other checks."""
 
 log = structlog.get_logger("api.availability")
 
@@ -98,7 +98,7 @@ class Availability:
             await asyncio.sleep(CHECK_EVERY_SECONDS)
 
     async def _watch_writes(self) -> None:
-        """Probe the store apart from the checks: a write may wait for other writers, which is no outage."""
+        """Probe writes separately from the checks: a write may wait for other writers, which is not an outage."""
         while True:
             if self._migrated:
                 await self._probe_write()
@@ -166,13 +166,13 @@ class Availability:
         return Outage("The store is not migrated: run `playhead db upgrade`.") if missing else None
 
     async def _check_temporal(self) -> Outage | None:
-        # Its own time-out goes on while this process stands still, and is therefore the longer one.
+        # The timeout of the client runs on while this process is suspended, so it is longer than that of the check.
         serving = await self._client.service_client.check_health(timeout=timedelta(seconds=2 * PATIENCE_SECONDS))
         return None if serving else Outage("The Temporal server reports that it is not serving.")
 
 
 def _outage_by(error: Exception, service: Service) -> Outage:
-    """The outage that the error of a check means."""
+    """The outage that an error of a check stands for."""
     if isinstance(error, TimeoutError):
         return Outage(f"{NAMES[service]} did not answer within {PATIENCE_SECONDS} seconds.")
     if not isinstance(error, StoreUnavailable | RPCError | RuntimeError | OSError):
@@ -181,7 +181,7 @@ def _outage_by(error: Exception, service: Service) -> Outage:
 
 
 async def _twice(check: Check) -> Outage | None:
-    """The result of a check, or of a second one when the first is refused: servers end connections that grow old."""
+    """The result of a check, or of a second one when the first fails: servers close old connections."""
     try:
         return await _patiently(check())
     except TimeoutError:
@@ -203,7 +203,7 @@ async def _patiently(check: Coroutine[None, None, Outage | None]) -> Outage | No
     finally:
         task.add_done_callback(_take_error)
         task.cancel()
-        # Whoever ends the checks closes the store next, and a connection that is in use then would never be closed.
+        # The store is closed right after the checks end; a connection that is still in use then would never be closed.
         await asyncio.wait([task], timeout=CANCELLATION_SECONDS)
 
 

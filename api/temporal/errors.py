@@ -30,7 +30,7 @@ class SessionClosed(Exception):
 
 
 class WaitTimedOut(Exception):
-    """The wait ended before the result. The command may have been accepted, and then goes on."""
+    """The wait ended before the result. The command may have been accepted, and is then still carried out."""
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Reasons why Temporal cannot go on with a session or a suite although it is up: the workflow is paused or fails."""
+"""Reasons why a session or a suite cannot continue although Temporal is up: its workflow is paused or fails."""
 
 import asyncio
 from contextlib import suppress
@@ -22,7 +22,7 @@ from contracts.suites import suite_workflow_id
 
 LOOK_SECONDS: Final = 2.0
 MIN_ATTEMPTS: Final = 2
-"""A workflow task that failed once may be done by the next worker that takes it."""
+"""A workflow task that failed once may succeed on the next worker."""
 MAX_FAILURE: Final = 500
 """Characters of a failure that are shown."""
 HARMLESS_CAUSES: Final = frozenset(
@@ -40,7 +40,7 @@ Kind = Literal["workflow_paused", "workflow_task_failed"]
 
 @dataclass(frozen=True)
 class Obstacle:
-    """The obstacle that holds a workflow up. `failure` is the reason that Temporal has for it; it may be empty."""
+    """The obstacle that blocks a workflow. `failure` is the reason that Temporal has for it; it may be empty."""
 
     kind: Kind
     failure: str
@@ -49,7 +49,7 @@ class Obstacle:
     attempt: int = 0
 
     def problem(self) -> Problem:
-        """The error for a command that the workflow could not take."""
+        """The error for a command that the workflow could not process."""
         subject = subject_of(self.workflow_id)
         if self.kind == "workflow_paused":
             because = f" ({self.failure})" if self.failure else ""
@@ -73,7 +73,7 @@ def subject_of(workflow_id: str) -> str:
 
 
 async def obstacle_of(client: Client, workflow_id: str) -> Obstacle | None:
-    """The obstacle that holds a workflow up; None when there is none, or none can be found out within two seconds."""
+    """The obstacle that blocks a workflow; None when there is none, or Temporal does not answer within two seconds."""
     with suppress(TimeoutError, RPCError, RuntimeError):
         async with asyncio.timeout(LOOK_SECONDS):
             return await _look(client, workflow_id)
@@ -107,9 +107,9 @@ def _pause_reason(described: DescribeWorkflowExecutionResponse) -> str:
 
 
 def _failure(newest_first: list[HistoryEvent]) -> str | None:
-    """The failure of the workflow task that is being tried again; None when the newest one did not fail.
+    """The failure of the workflow task that is being retried; None when the newest one did not fail.
 
-    Temporal writes down the first of several failures.
+    Temporal records only the first of several failures.
     """
     for event in newest_first:
         match event.event_type:

@@ -63,9 +63,9 @@ SLOW_QUERY_SECONDS: Final = 0.02
 """A query that takes longer may have met the end of a run."""
 MORE_PATIENCE: Final = 2.0
 MAX_PATIENCE: Final = 0.5
-"""Growth of the time between two looks for a new run, and its longest, in seconds."""
+"""Growth factor and maximum, in seconds, of the time between two checks for a new run."""
 YOUNG_RUN: Final = timedelta(seconds=5)
-"""Age up to which a run may have begun after the query, with the difference between two clocks."""
+"""Age up to which a run may have started after the query, with an allowance for the difference of two clocks."""
 MAX_KNOWN_RUNS: Final = 10_000
 SUMMARY_BYTES: Final = 200
 """Temporal accepts 400 for a summary; a list of sessions shows less."""
@@ -78,7 +78,7 @@ ABNORMAL_CLOSE_STATUSES: Final = frozenset(
         WorkflowExecutionStatus.TIMED_OUT,
     }
 )
-"""Statuses of a workflow that was closed other than by the end of its session."""
+"""Statuses of a workflow that was closed otherwise than by the end of its session."""
 
 SessionCommand = TypeVar("SessionCommand", CancelTurn, Rewind, RestoreBranch, DecideApproval, EndSession)
 Handle = WorkflowHandle[SessionWorkflow, SessionResult]
@@ -107,7 +107,7 @@ class _StartOptions(TypedDict):
 class SessionClient:
     """The workflows of sessions as the API sees them.
 
-    Every command raises `Problem` when it is refused or Temporal cannot be reached, `SessionClosed` when no workflow
+    Every command raises `Problem` when it is rejected or Temporal cannot be reached, `SessionClosed` when no workflow
     of that id is running, and `WaitTimedOut` when the answer takes longer than `wait_seconds`.
     """
 
@@ -116,11 +116,11 @@ class SessionClient:
         self._task_queue = task_queue
         self._slots = UpdateSlots()
         self._runs: LRUCache[str, str] = LRUCache(MAX_KNOWN_RUNS)
-        """The run of each session that has answered last."""
+        """The run of each session that answered the latest query."""
         self.wait_seconds = wait_seconds
 
     async def open(self, start: StartSession) -> SessionHead:
-        """Start a session and wait for the greeting, also a failed one. A session that is running is joined.
+        """Start a session, or join it if it is running, and wait for the greeting, even one that fails.
 
         Raises SessionClosed for a session that has ended.
         """
@@ -142,7 +142,7 @@ class SessionClient:
             raise
 
     async def start(self, start: StartSession) -> None:
-        """Start a session without waiting for its greeting. One that is running stays as it is.
+        """Start a session without waiting for its greeting. Changes nothing if it is running.
 
         Raises SessionClosed for a session that has ended.
         """
@@ -225,14 +225,14 @@ class SessionClient:
             raise LiveQueryFailed from error
 
     async def _newest_timeline(self, session_id: str) -> TimelineView:
-        """The answer of the newest run.
+        """The timeline, as the newest run answers the query.
 
-        Temporal lets a query that waits while its run ends be answered by that run still: a worker that has not seen it
-        end replays all of it for this, which takes seconds. The next run answers at once, but Temporal may hold back
-        its first task as long as somebody waits for the run before: so nobody does.
+        When a run ends while a query waits, Temporal still has that run answer it: a worker that has not processed its
+        end replays the whole run for this, which takes seconds. The next run answers at once, but Temporal may hold
+        back its first task while a query waits for the earlier run, so the earlier query is cancelled first.
         """
         handle = self._handle(session_id)
-        # A run that had answered before is the one that is asked, if it is still the newest.
+        # The query goes to the run that answered the latest one, if that is still the newest.
         asked = {None, self._runs.get(session_id)}
         query = asyncio.ensure_future(_timeline_of(handle))
         patience = SLOW_QUERY_SECONDS
@@ -253,7 +253,7 @@ class SessionClient:
             await _cancel(query)
 
     async def settle(self, session_id: str) -> None:
-        """Have the session settle at once what is unsettled. Nothing happens where its workflow cannot be reached."""
+        """Signal the session to settle at once. Does nothing when its workflow cannot be reached."""
         with suppress(TimeoutError, RPCError, RuntimeError, RPCTimeoutOrCancelledError):
             async with asyncio.timeout(QUERY_SECONDS):
                 await self._handle(session_id).signal(SessionWorkflow.settle)
@@ -319,7 +319,7 @@ class SessionClient:
     async def _goes_on_elsewhere(self, session_id: str, error: WorkflowUpdateFailedError) -> bool:
         """True when the run that took a command is over and another run of the session may answer it.
 
-        The next run continued the session as new, or a reset began it: sent again, the message joins its turn.
+        The other run began by continue-as-new or a reset: a message that is sent to it again joins its turn.
         """
         kind = error.cause.type if isinstance(error.cause, ApplicationError) else None
         if kind == CLOSED_UNDER_AN_UPDATE:

@@ -1,4 +1,4 @@
-"""The time limit of a command to a workflow. It ends early when the workflow cannot take the command."""
+"""The time limit of a command to a workflow. It ends early when the workflow cannot process the command."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -13,15 +13,15 @@ from api.temporal.errors import WaitTimedOut, translate_temporal_errors
 from api.temporal.obstacles import obstacle_of
 
 LOOKS_FOR_OBSTACLES: Final = (5.0, 15.0)
-"""Seconds into the wait for a command, and after that, at which it is checked that its workflow can go on."""
+"""Pauses before the first and the second check that the workflow of a command can continue, in seconds."""
 
 
 @asynccontextmanager
 async def time_limit(client: Client, workflow_id: str, seconds: float) -> AsyncIterator[None]:
     """Limit the time of a command, and translate its errors.
 
-    Raises Problem("session_stuck") when the workflow cannot take it for a reason that Temporal knows, without waiting
-    for the end of that time.
+    Raises Problem("session_stuck") when the workflow cannot process it for a reason that Temporal knows, without
+    waiting for the end of that time.
     """
     try:
         with translate_temporal_errors():
@@ -41,7 +41,7 @@ async def time_limit(client: Client, workflow_id: str, seconds: float) -> AsyncI
 
 
 async def _give_up_when_stuck(client: Client, workflow_id: str, limit: asyncio.Timeout) -> None:
-    """End the wait for a command soon when its workflow is stuck; most commands are done before the first look."""
+    """End the wait for a command early when its workflow is stuck; most commands are done before the first check."""
     for pause in LOOKS_FOR_OBSTACLES:
         await asyncio.sleep(pause)
         if await obstacle_of(client, workflow_id) is not None:

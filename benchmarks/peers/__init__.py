@@ -1,1 +1,1 @@
-"""`make bench-peers`: the same conversation in Playhead and in what people would pick instead."""
+"""`make bench-peers`: the same conversation in Playhead and in the frameworks that people would choose instead."""

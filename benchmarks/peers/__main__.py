@@ -1,7 +1,7 @@
-"""`make bench-peers`: the same conversation in Playhead and in what people would pick instead.
+"""`make bench-peers`: the same conversation in Playhead and in the frameworks that people would choose instead.
 
-Each peer runs alone, in a process of its own, on services of its own. All buy their replies from one provider over
-HTTP, which takes no time and keeps a journal.
+Each peer runs alone, in a process of its own, on services of its own. All call the same model provider over HTTP, which
+answers without delay and keeps a journal.
 """
 
 import argparse

@@ -53,7 +53,7 @@ class LanggraphPeer:
         return str(state["messages"][-1].content)
 
     async def repeat(self, conversation: str, text: str, message_id: str) -> str:
-        """Invoke the graph without input: it goes on from its last checkpoint."""
+        """Invoke the graph without input: it continues from its last checkpoint."""
         state = await self._graph.ainvoke(None, _thread(conversation))
         return str(state["messages"][-1].content)
 

@@ -141,7 +141,7 @@ class Bench:
     versions: dict[str, dict[str, str]] = field(default_factory=dict)
 
     async def talk(self, candidate: Candidate, marks: Sequence[int]) -> Json:
-        """One conversation up to the last mark: every latency, what is stored on the way, the memory at the end."""
+        """One conversation up to the last mark: every latency, the stored bytes on the way, the memory at the end."""
         async with self._running(candidate, Settings(self.provider.url)) as (services, peer):
             await peer.order("begin", names=["talk"], past_turns=0)
             empty = await services.stored_megabytes()
@@ -179,8 +179,8 @@ class Bench:
     async def crash(self, candidate: Candidate) -> Json:
         """Kill a peer in the middle of the second reply of a turn, whose first reply called a tool.
 
-        Once as soon as the second reply has begun, once a moment later. The provider's journal counts what was bought
-        in all: the first reply had arrived whole, and the tool had answered.
+        Once as soon as the second reply has begun, once a moment later. The provider's journal counts all paid calls:
+        by the kill, the first reply had arrived whole, and the tool had answered.
         """
         settings = replace(
             Settings(self.provider.url),
@@ -196,7 +196,7 @@ class Bench:
             at_once = dict(self.provider.journal)
             third = await self._killed_in_a_reply(candidate, services, second, "second", held_seconds=HELD_SECONDS)
             killed_at = time.perf_counter()
-            by_itself = await self._bought_again(ITSELF_SECONDS)
+            by_itself = await self._called_again(ITSELF_SECONDS)
             seconds = time.perf_counter() - killed_at
             await self._repeated(third, "second")
             later = dict(self.provider.journal)
@@ -205,8 +205,8 @@ class Bench:
                 await third.end()
             roles = [message["role"] for message in self.provider.last_messages]
             return {
-                "bought_at_once": at_once,
-                "bought_later": later,
+                "paid_at_once": at_once,
+                "paid_later": later,
                 "continues": "by itself" if by_itself else "when asked",
                 "seconds": round(seconds, 1) if by_itself else None,
                 "roles_of_next_request": roles[roles.index("user") :],  # without instructions and greeting
@@ -233,7 +233,7 @@ class Bench:
     async def _repeated(self, peer: PeerProcess, message_id: str) -> None:
         await peer.order("repeat", name="crash", text=TOOL_MESSAGE, message_id=message_id)
 
-    async def _bought_again(self, seconds: float) -> bool:
+    async def _called_again(self, seconds: float) -> bool:
         deadline = time.perf_counter() + seconds
         while time.perf_counter() < deadline:
             if self.provider.journal["reply_after_tool"] > 1:

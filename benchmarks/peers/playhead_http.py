@@ -17,7 +17,7 @@ DISTRIBUTIONS = ("playhead", "pydantic-ai-slim", "temporalio", "openai")
 
 
 class PlayheadPeer:
-    """Sessions, each with a connection of its own; those with a long past are forks of one that has talked so long."""
+    """Sessions, each with a connection of its own; those with a long past are forks of one source session."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -52,7 +52,7 @@ class PlayheadPeer:
         return await self.say(conversation, text, message_id)
 
     async def _source(self, turns: int) -> str:
-        """A session that has talked so long; the same one grows for each longer past."""
+        """A session with so many turns; the same one grows for each longer past."""
         if not self._source_turns:
             await self._create("source")
         for _ in range(turns - self._source_turns):

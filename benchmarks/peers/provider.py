@@ -1,4 +1,4 @@
-"""The model of all peers: OpenAI's chat protocol over HTTP, without latency, with a journal of what was bought.
+"""The model of all peers: OpenAI's chat protocol over HTTP, without latency, with a journal of the calls.
 
 It answers every message with the same sixty characters, streamed or in one piece as the client asks, and keeps
 connections open. It runs in the process of the benchmark, which only waits while a peer is measured.
@@ -14,7 +14,7 @@ from uuid import uuid4
 
 from benchmarks.peers.interface import MODEL, REPLY, TOOL, TOOL_MESSAGE, TOOL_PATH
 
-Bought = Literal["reply", "tool_call", "reply_after_tool", "look_up"]
+PaidCall = Literal["reply", "tool_call", "reply_after_tool", "look_up"]
 LOOPBACK = "127.0.0.1"
 USAGE = {"prompt_tokens": 20, "completion_tokens": 15, "total_tokens": 35}
 MAX_HEAD = 2**16
@@ -25,7 +25,7 @@ class Provider:
 
     def __init__(self) -> None:
         self.url = ""
-        self.journal: Counter[Bought] = Counter()
+        self.journal: Counter[PaidCall] = Counter()
         self.last_messages: list[dict[str, Any]] = []  # Any: what another program wrote
         """The messages of the newest request."""
         self._held = asyncio.Event()
@@ -110,7 +110,7 @@ async def _request(reader: asyncio.StreamReader) -> tuple[str, bytes]:
     return first.split(" ")[1], await reader.readexactly(int(headers.get("content-length", "0")))
 
 
-def _kind(request: dict[str, Any]) -> Bought:
+def _kind(request: dict[str, Any]) -> PaidCall:
     last = request["messages"][-1]
     if last["role"] == "tool":
         return "reply_after_tool"
@@ -127,7 +127,7 @@ def _tool_call(call_id: str) -> dict[str, object]:
 
 
 def _whole(message: dict[str, object], reason: str) -> tuple[bytes, bytes]:
-    """A reply in one piece, cut in two."""
+    """A reply that is not streamed, split into two halves of its bytes."""
     choice = {"index": 0, "message": message, "finish_reason": reason}
     body = json.dumps({**_head("chat.completion"), "choices": [choice], "usage": USAGE}).encode()
     head = f"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n".encode()

@@ -104,7 +104,7 @@ async def _database_bytes(url: str) -> int:
 
 
 def _sqlite_bytes(folder: Path) -> int:
-    """Bytes of all databases, once what waits in their logs is written into them."""
+    """Bytes of all databases, after their write-ahead logs are written into them."""
     for file in folder.glob("*.db"):
         with closing(sqlite3.connect(file, timeout=10)) as database:
             database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()

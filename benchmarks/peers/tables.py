@@ -25,7 +25,7 @@ def tables(results: Json) -> str:
 
 
 def latency_at(talk: Json, turn: int) -> float | None:
-    """Milliseconds of the turns up to this one; none when the conversation did not come so far."""
+    """Milliseconds of the turns up to this one; None when the conversation ended before it."""
     taken = talk.get("milliseconds", [])
     return statistics.median(taken[max(0, turn - WINDOW) : turn]) if len(taken) >= turn else None
 
@@ -63,7 +63,7 @@ def _crashes(peers: dict[str, Json]) -> str:
     rows = []
     for name, peer in peers.items():
         crash = peer.get("crash", {})
-        if "bought_later" not in crash:
+        if "paid_later" not in crash:
             rows.append([name, crash.get("failed", "-"), "", "", "", ""])
             continue
         continues = crash["continues"]
@@ -71,15 +71,15 @@ def _crashes(peers: dict[str, Json]) -> str:
             continues += f", within {ceil(crash['seconds'])} s"
         whole = crash["roles_of_next_request"][-len(WHOLE) :] == WHOLE
         counts = [
-            "; ".join(f"{crash[moment].get(kind, 0)}" for moment in ("bought_at_once", "bought_later"))
+            "; ".join(f"{crash[moment].get(kind, 0)}" for moment in ("paid_at_once", "paid_later"))
             for kind in ("tool_call", "look_up", "reply_after_tool")
         ]
         rows.append([name, *counts, continues, "yes" if whole else "no"])
     head = [
         "SIGKILL in the second reply of a turn, at once; half a second later",
-        "first reply bought",
+        "first reply paid for",
         "tool called",
-        "second reply bought",
+        "second reply paid for",
         "continues",
         "conversation whole",
     ]

@@ -135,7 +135,7 @@ class Node(AuthoredModel):
 
     @property
     def keeps_reply_format(self) -> bool:
-        """True when a client may ask for the form of the reply: nothing but one reply of the model is said here."""
+        """True if a client may set the reply format: without tools and transitions it is one reply of the model."""
         return not (self.tools or self.transitions)
 
 
@@ -185,23 +185,23 @@ class AgentDefinition(AuthoredModel):
 
     @cached_property
     def shows_the_time(self) -> bool:
-        """True when a template may show the current time or weekday: only then it travels with every step."""
+        """True if a template may show the current time or weekday: only then is it part of the input of every step."""
         text = self.model_dump_json()
         return "current_time" in text or "current_weekday" in text
 
     @cached_property
     def uses_system_message(self) -> bool:
-        """True when a template shows the system messages of OpenAI clients: only then new ones reach the session."""
+        """True if a template shows the system messages of OpenAI clients: only then do new ones reach the session."""
         return SYSTEM_MESSAGE in self.model_dump_json()
 
     @cached_property
     def has_recordings(self) -> bool:
-        """True when a text refers to recorded speech: only then the model's replies are searched for references."""
+        """True if a text refers to recorded speech: only then are the model's replies searched for references."""
         return RECORDING_MARK in self.model_dump_json()
 
     @property
     def documents(self) -> tuple[DocumentFile, ...]:
-        """The files that its tools search, without those of equal name and content."""
+        """The files that its tools search, each combination of name and content once."""
         tools = (tool for tool in self.tools.values() if isinstance(tool, DocumentsTool))
         return tuple(dict.fromkeys(file for tool in tools for file in tool.files))
 

@@ -16,7 +16,7 @@ FORMATS: Final[Mapping[str, DocumentFormat]] = {
     "htm": "html",
     "pdf": "pdf",
 }
-"""The format of each ending of a file's name."""
+"""The format of each file name extension."""
 MAX_FILE_NAME_CHARACTERS: Final = 200
 MAX_FILES: Final = 50
 """Files of one tool. An agent has at most twice as many."""
@@ -42,7 +42,7 @@ FileReference = Annotated[DocumentFile, BeforeValidator(_named)]
 
 
 def document_format(name: str) -> DocumentFormat | None:
-    """The format of a file by the ending of its name; None if it is not supported."""
+    """The format of a file by its extension; None if it is not supported."""
     _, dot, ending = name.rpartition(".")
     return FORMATS.get(ending.lower()) if dot else None
 

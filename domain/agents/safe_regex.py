@@ -36,7 +36,7 @@ class UnsupportedRegex(ValueError):
 
 @dataclass(frozen=True)
 class RegexCost:
-    """An estimate that is rather too high: bytes when compiled, and places at which a match can be at once."""
+    """A conservative estimate: bytes when compiled, and places at which a match can be at once."""
 
     size: int
     positions: int
@@ -116,12 +116,12 @@ def matches(pattern: str, text: str, budget: MatchBudget | None = None) -> bool:
 
 
 def is_supported_regex(pattern: str) -> bool:
-    """True when `matches` takes this pattern."""
+    """True if `matches` accepts this pattern."""
     return _is_acceptable(pattern) and _compiled(pattern) is not None
 
 
 def cost_of(pattern: str) -> RegexCost:
-    """The cost of a pattern, estimated from its text, without compiling it. What is malformed may have any cost."""
+    """The cost of a pattern, estimated from its text, without compiling it. A malformed pattern may have any cost."""
     return _Estimate(pattern).cost
 
 
@@ -170,7 +170,7 @@ _LITERAL = RegexCost(150, 1)
 _ANY_CASE_FACTOR: Final = 3
 _PATTERN_ITSELF: Final = RegexCost(20_000, 2)
 _NOT_COUNTED: Final = RegexCost(MAX_PATTERN_BYTES + 1, MAX_PATTERN_POSITIONS + 1)
-"""The cost of what the estimate does not follow."""
+"""The cost of a pattern that is over a limit, or that the estimate does not cover."""
 _ESCAPES: Final = {"w": _WORD, "W": _WORD, "d": _DIGIT, "D": _DIGIT, "s": _SPACE, "S": _SPACE}
 
 

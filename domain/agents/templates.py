@@ -160,7 +160,7 @@ def _value(values: Mapping[str, object], expression: _Expression, zone: list[str
 
 
 def _default_zone(template: str) -> str:
-    """The time zone of the first built-in variable that has one, which holds for those without one too; else UTC."""
+    """The time zone of the first built-in variable that has one, which also applies to those without one; else UTC."""
     named = (_zone_of(expression) for match in _EXPRESSION.finditer(template) if (expression := _expression(match[1])))
     return next((zone for zone in named if zone), "UTC")
 

@@ -63,7 +63,7 @@ def tool_issues(
     """All semantic issues of a tool.
 
     `servers` are the names of the agent's MCP servers; `regexes` counts the regular expressions of all its tools. With
-    `lenient_templates` malformed templates in what a built-in tool says are no issues.
+    `lenient_templates` malformed templates in `say` and `to` of a built-in tool are no issues.
     """
     location: Location = ("tools", name)
     yield from name_issues(location, name)

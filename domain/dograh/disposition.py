@@ -14,7 +14,7 @@ def disposition_of(completion_reason: str | None) -> str | None:
 
 
 def disposition_in(gathered_context: dict[str, JsonValue], completion_reason: str | None) -> str | None:
-    """The disposition: what the conversation gave if the agent ended it, or else how it ended. None until it ends."""
+    """The gathered disposition if the agent ended the session, or else the word for how it ended. None until then."""
     return _learned(gathered_context, completion_reason) or disposition_of(completion_reason)
 
 
@@ -27,8 +27,8 @@ def tags_of(gathered_context: dict[str, JsonValue], completion_reason: str | Non
 def with_disposition(gathered_context: dict[str, JsonValue], completion_reason: str | None) -> dict[str, JsonValue]:
     """The gathered context for clients of dograh: after the end it includes the disposition.
 
-    A disposition that the conversation gave wins if the agent ended the session. `call_status` is how the session
-    ended, in any case.
+    The gathered disposition takes precedence if the agent ended the session. `call_status` is always the word for how
+    the session ended.
     """
     disposition = disposition_in(gathered_context, completion_reason)
     if disposition is None:

@@ -1,7 +1,7 @@
 """Documents of dograh's knowledge base as documents tools.
 
-An export refers to documents by their ids only. When the answer of dograh's list of documents stands beside the graph,
-as `documents`, the nodes that refer to them search the files of these names.
+An export refers to documents by their ids only. If the response of dograh's API that lists documents stands beside the
+graph, as `documents`, the nodes that refer to documents search the files with those names.
 """
 
 from collections.abc import Collection, Mapping
@@ -27,11 +27,11 @@ class ReadDocuments:
     """The tool of each node that searches documents, by the node's id in the export."""
     warnings: list[str] = field(default_factory=list)
     listed: set[str] = field(default_factory=set)
-    """The ids of all documents beside the graph, with those that cannot be searched."""
+    """The ids of all documents beside the graph, including those that cannot be searched."""
 
 
 def read_documents(export: Export, other_tools: Collection[str]) -> ReadDocuments:
-    """The documents beside the graph to which nodes refer, with a warning for every one that cannot be searched."""
+    """The documents beside the graph, tools for the nodes that refer to them, and warnings about unusable ones."""
     read = ReadDocuments()
     beside = export.outside.get(DOCUMENTS)
     for index, entry in enumerate(list_or_empty(mapping_or_empty(beside).get(DOCUMENTS, beside))):

@@ -33,7 +33,7 @@ _RECORDED: Final = re.compile(rf"RECORDING_ID: ({RECORDING_ID.pattern})(?:\n(.+)
 FETCH_TOOL: Final = "pre_call_fetch"
 """Name of the imported tool that is called before the greeting."""
 FETCH_MODE: Final = "always"
-"""The one mode in which text chats fetch: those for a direction concern telephone calls."""
+"""The only mode in which text chats fetch: others depend on the direction of a telephone call."""
 
 
 @dataclass(frozen=True)

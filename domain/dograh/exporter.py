@@ -22,7 +22,7 @@ from domain.dograh.settings import CONFIGURATIONS, INACTIVITY, VARIABLES
 from domain.dograh.tools import TOOLS, exported_tools, tool_uuids
 
 OWN_COPY: Final = "playhead"
-"""Field of an export with the definition it was made of, and the digest of the rest: dograh ignores it."""
+"""Field of an export with the definition that it was made from, and the digest of the rest: dograh ignores it."""
 _COLUMN_WIDTH: Final = 400
 
 
@@ -51,7 +51,7 @@ def export_dograh(agent: AgentDefinition) -> dict[str, JsonValue]:
 
 
 def own_copy(file: Mapping[str, object]) -> object | None:
-    """The definition in an export of this product; None in other files, and after the file was changed."""
+    """The definition in an export of Playhead; None in other files, and after the file was changed."""
     copy = file.get(OWN_COPY)
     if not isinstance(copy, dict):
         return None

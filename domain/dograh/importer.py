@@ -46,8 +46,8 @@ _EXPORT_PATH: Final = "export"  # the path of an issue of the whole export
 class ImportedAgent:
     """An agent imported from an export.
 
-    `warnings` list what was left out, each with its path in the export; `warnings_for` checks the agent itself. Every
-    node of the definition has an `origin`.
+    `warnings` list what was left out or changed, each with its path in the export; `warnings_for` checks the agent
+    itself. Every node has an `origin`, unless the export is an unchanged one of Playhead.
     """
 
     definition: AgentDefinition
@@ -60,10 +60,10 @@ def import_dograh(export: object, *, name: str | None = None) -> ImportedAgent:
     Node ids are derived from the names of the nodes. An edge becomes a transition with the same tool name. The global
     node's prompt becomes the agent's prompt. A fetch before the call becomes a tool called before the greeting: it
     sends the same request, and its response extends the context. A webhook node becomes the agent's webhook; the
-    time-out of text chats and the template variables become its limits and its context. Tools are imported if the list
-    of dograh's API stands beside the graph, and documents likewise, as files that are sent with the agent. Voice-only
-    fields are ignored.
-    Without a `name` the agent has the one in the file. An unchanged export of Playhead gives the agent it was made of.
+    time-out of text chats and the template variables become its limits and its context. Tools are imported if the
+    response of dograh's API that lists them stands beside the graph, and documents likewise, as files that are sent
+    with the agent. Voice-only fields are ignored.
+    Without a `name` the agent has the one in the file. An unchanged export of Playhead gives its original agent.
 
     Raises InvalidAgent with every issue of the export and of the agent, at its path in the export.
     """
@@ -186,7 +186,7 @@ class _Draft:
         self._add_fetch(found[0])
 
     def _add_fetch(self, start: ExportedNode) -> None:
-        """Add the tool for the fetch before the call, with the request format of that product."""
+        """Add the tool for the fetch before the call, with dograh's request format."""
         url = start.data.get("pre_call_fetch_url")
         if not start.fetches or is_blank(url):
             return

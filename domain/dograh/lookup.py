@@ -6,7 +6,7 @@ from typing import Final
 from pydantic import JsonValue
 
 RESERVED: Final = frozenset({"mps_correlation_id", "provider", "runtime_configuration"})
-"""Names that describe a run there. A service cannot set them."""
+"""Names that describe a run in dograh. A service cannot set them."""
 _CALL: Final = "call_inbound"
 _FORMS: Final = ("initial_context", "dynamic_variables")
 

@@ -17,7 +17,7 @@ _DEFAULT_PORTS: Final = {"http": "80", "https": "443"}
 def parse_origin(text: str) -> str:
     """An origin as browsers write it, or a pattern: `https://*.example.com` for all names below one, `*` for any page.
 
-    Raises ValueError, with what is expected.
+    Raises ValueError with a message that describes the expected form.
     """
     if text == ANY_ORIGIN:
         return text
@@ -33,7 +33,7 @@ def parse_origin(text: str) -> str:
 
 
 def allows(patterns: Collection[str], origin: str | None) -> bool:
-    """True when pages of this origin, as a browser sends it, are among those of the patterns. None names no page."""
+    """True if a pattern includes this origin, as a browser sends it. For None only `*` does."""
     if ANY_ORIGIN in patterns:
         return True
     if origin is None:

@@ -26,7 +26,7 @@ FeedbackType = Literal[
 ]
 
 MOVED: Final[dict[str, JsonValue]] = {"status": "done"}
-"""The result of a transition, as clients of dograh know it."""
+"""The result of a transition that clients of dograh expect."""
 
 Stamp = Annotated[datetime, PlainSerializer(lambda at: at.isoformat(), return_type=str, when_used="json")]
 """A time written to JSON with its offset, like the times inside payloads."""
@@ -84,16 +84,16 @@ def payload_of(event: TurnEvent, origin_of: OriginOf = identity_origin) -> dict[
 
 
 class EventForms:
-    """The events of one turn, one after the other.
+    """Converts the events of one turn for clients of dograh, one after the other.
 
-    The result of a transition becomes `MOVED`: ours contains a node id that is unknown there.
+    The result of a transition becomes `MOVED`: ours contains a node id that these clients do not know.
     """
 
     def __init__(self) -> None:
         self._moved: JsonValue = None
 
     def form(self, event: TurnEvent) -> TurnEvent:
-        """The next event of the turn."""
+        """The next event of the turn, converted."""
         if event.type == "node_transition":
             self._moved = event.payload.get("transition")
         elif event.type == "tool_call_result" and isinstance(self._moved, str):
@@ -105,7 +105,7 @@ class EventForms:
 
 
 def events_in_form(turn: Turn) -> Iterator[TurnEvent]:
-    """The events of a turn in their forms."""
+    """The events of a turn, converted."""
     return map(EventForms().form, turn.events)
 
 

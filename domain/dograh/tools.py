@@ -1,7 +1,7 @@
 """Tools of dograh as tools of an agent, and back.
 
-An export refers to tools by their ids only. When the answer of dograh's list of tools stands beside the graph, as
-`tools`, those that nodes refer to are imported with it.
+An export refers to tools by their ids only. If the response of dograh's API that lists tools stands beside the graph,
+as `tools`, those that nodes refer to are imported with it.
 """
 
 import re
@@ -52,7 +52,7 @@ class ReadTools:
     sources: dict[str, Location] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     listed: set[str] = field(default_factory=set)
-    """The ids of all tools beside the graph, with those that cannot be imported."""
+    """The ids of the tools that nodes refer to and that are listed beside the graph, including those not imported."""
 
 
 def read_tools(export: Export) -> ReadTools:
@@ -111,7 +111,7 @@ def _add(read: ReadTools, location: Location, given: Mapping[str, object], uuid:
 
 @dataclass(frozen=True)
 class _Source:
-    """One tool in dograh's form, and the place for warnings about it."""
+    """One tool in dograh's form, and the list that collects warnings about it."""
 
     location: Location
     given: Mapping[str, object]
@@ -317,7 +317,7 @@ def _uuid(agent: AgentDefinition, name: str) -> str:
 
 
 def _definition(tool: AnyTool) -> dict[str, JsonValue] | None:
-    """The definition of a tool in dograh's form; None if it has none like it."""
+    """The definition of a tool in dograh's form; None if dograh has no counterpart."""
     if isinstance(tool, HttpTool):
         return {"schema_version": 1, "type": "http_api", "config": _http_config(tool)}
     if isinstance(tool, McpTool):

@@ -1,4 +1,4 @@
-"""Variables that a page gives to a public chat. The page is not trusted: what does not fit is left out."""
+"""Variables that a page gives to a public chat. The page is not trusted: invalid or too large values are left out."""
 
 import re
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ _NAME: Final = re.compile(r"[^.\s|{}]+")
 
 
 def visitor_context(given: Mapping[str, JsonValue] | None) -> dict[str, JsonValue]:
-    """The variables that are kept: named as templates can name them, not too many and not too large."""
+    """The variables that are kept: those with names that templates can contain, and within the limits."""
     kept: dict[str, JsonValue] = {}
     size = 0
     for written, value in (given or {}).items():

@@ -24,7 +24,7 @@ _REASONS: Final = {
     "qa": "it reviews a conversation that is over and has no part in one",
 }
 _NEVER: Final = (None, "", "disabled", "none")
-"""Fetch modes that fetch before no call."""
+"""Fetch modes that turn the fetch off."""
 
 # Voice only: these have no meaning in a text chat.
 _VOICE_FIELDS: Final = frozenset({"allow_interrupt", "detect_voicemail", "delayed_start_duration"})

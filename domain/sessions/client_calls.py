@@ -21,7 +21,7 @@ MAX_RETURNED_CALLS = 50
 """Maximum calls with results that a session remembers, newest last, to recognise repeats."""
 
 Outcome = Literal["returned", "failed", "expired", "unanswered"]
-"""The end of a call: with a result or an error of its client, at the end of its time, or with its turn."""
+"""The outcome of a call: a result or an error from its client, or none before it expired or its turn ended."""
 
 _ID = re.compile(r"call_([0-9A-Za-z]{1,64})_([0-9A-Za-z]{1,64})_[0-9]{1,4}_[0-9]{1,4}_[0-9a-f]{12}")
 
@@ -49,13 +49,13 @@ class CallPlace(NamedTuple):
 
 
 def client_call_id(session_id: str, turn_id: str, step: int, number: int, digest: str) -> str:
-    """The id of a call, which names its session and its turn; another one for another call with the same number."""
+    """The id of a call, which contains its session and turn. `digest` distinguishes calls with the same number."""
     place = f"{session_id.removeprefix('ses_')}_{turn_id.removeprefix('turn_')}"
     return f"call_{place}_{step}_{number}_{hex_digest_of(digest)[:12]}"
 
 
 def call_place(call_id: str) -> CallPlace | None:
-    """The place that the id of a call names; None for an id of another form."""
+    """The session and turn in the id of a call; None for an id of another form."""
     match = _ID.fullmatch(call_id)
     return CallPlace(f"ses_{match[1]}", f"turn_{match[2]}") if match else None
 
@@ -74,12 +74,12 @@ def results_digest(results: Sequence[ClientResult]) -> str:
 def request(timeline: Timeline, call: WaitingClientCall, *, at: datetime) -> Timeline:
     """Add a call that waits for its client. This is not a command: the revision does not change."""
     requested = timeline.changed(at=at, accepted=False, client_calls=(*timeline.client_calls, call))
-    told = call.model_dump(mode="json", exclude={"requested_at", "used"})
-    return requested.with_fact("client_call_requested", at, **told)
+    payload = call.model_dump(mode="json", exclude={"requested_at", "used"})
+    return requested.with_fact("client_call_requested", at, **payload)
 
 
 def return_results(timeline: Timeline, command: ReturnResults, *, at: datetime) -> Timeline:
-    """Take the results of waiting calls. Results that the calls have already change nothing.
+    """Take the results of waiting calls. A result that its call has already changes nothing.
 
     Raises CommandRejected with `session_ended`, `revision_conflict`, `client_call_not_pending`, `too_large` or
     `validation_error`.
@@ -106,10 +106,10 @@ def return_results(timeline: Timeline, command: ReturnResults, *, at: datetime) 
 
 
 def require_taken(turn: Turn, calls: Iterable[RecordedCall], results: Sequence[ClientResult]) -> None:
-    """Require that a session which has ended took these results of calls of a turn.
+    """Require that an ended session took these results of calls of a turn.
 
-    Raises CommandRejected with `client_call_not_pending` for another result than the one it took, and with
-    `session_ended` for one of a call that had none.
+    Raises CommandRejected with `client_call_not_pending` for a result that differs from the one it took, and with
+    `session_ended` for a result of a call that had none.
     """
     _require_readable(results)
     taken = _results_in(turn, calls)

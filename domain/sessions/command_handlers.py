@@ -228,7 +228,8 @@ def fork(turns: Iterable[Turn], source: str, *, at: datetime) -> Timeline:
 def end(timeline: Timeline, command: EndSession, *, at: datetime) -> Timeline:
     """End the session; ending it again changes nothing.
 
-    A pending reply is still recorded and billed when it arrives. Queued messages are rejected, and each is recorded.
+    A pending reply is still recorded and billed when it arrives. Queued messages are rejected, and each rejection
+    is recorded.
 
     Raises CommandRejected with `revision_conflict` or `too_large`.
     """

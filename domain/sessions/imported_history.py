@@ -34,7 +34,7 @@ def import_history(
     """The timeline of a new session that continues a conversation held elsewhere.
 
     Its turns are marked as `imported`, and cost nothing. The agent is at its start node, and has greeted: the first
-    turn is its greeting, also without a text. The same history gives the same turns.
+    turn is its greeting, even without a text. The same history gives the same turns.
 
     Raises CommandRejected("too_large") for a history that is too long for a session of the agent.
     """

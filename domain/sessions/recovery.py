@@ -1,4 +1,4 @@
-"""Recovery of a timeline: what the store recorded of a session that the session itself no longer knows, or never knew.
+"""Recovery of a timeline from the store's record, which may have turns that the session has lost or never had.
 
 A reset takes history away from a workflow, and a restored database takes records away from the store. Nothing that
 was said or paid for disappears: turns that a reset took away are kept as discarded branches, and revisions never go
@@ -21,8 +21,8 @@ class SessionRecord(FrozenModel):
     """The store's record of a session.
 
     `unknown_turns` are recorded turns that the session did not name, parents first; `missing_turn_ids` are turns that
-    the session named and the store does not have. `usage` and `cost` are the sums of the session's ledger rows, and
-    `billed_ids` the turns and auxiliary calls that these rows are for.
+    the session named and the store does not have. `usage` and `cost` are the sums of the session's ledger rows, except
+    the judge's, and `billed_ids` the turns and auxiliary calls that these rows are for.
     """
 
     exists: bool = False
@@ -36,12 +36,12 @@ class SessionRecord(FrozenModel):
 
 
 def recover(timeline: Timeline, record: SessionRecord, *, was_reset: bool, at: datetime) -> Timeline:
-    """Bring a timeline together with the store's record of the session.
+    """Merge a timeline with the store's record of the session.
 
-    Turns that only the store knows become discarded branches that start where they leave the timeline; turns that
-    only the timeline knows are recorded again. The revision goes on from the higher of both, plus one for a reset;
-    what was spent is what the ledger says, and what is still to be billed. A timeline that agrees with its record and
-    was not reset is only counted again.
+    Turns that only the store has become discarded branches that start where they leave the timeline; turns that only
+    the timeline has are recorded again. The revision continues from the higher of both, plus one unless only the store
+    has lost something. Usage and cost are those of the ledger, plus what is still to be billed; nothing else changes if
+    the timeline agrees with its record and was not reset.
     """
     found = _adoptable(timeline, record.unknown_turns)
     is_ahead = record.exists and (record.version > timeline.version or record.revision > timeline.revision)
@@ -78,7 +78,7 @@ def recover(timeline: Timeline, record: SessionRecord, *, was_reset: bool, at: d
 
 
 def _adoptable(timeline: Timeline, turns: Sequence[Turn]) -> dict[str, Turn]:
-    """The recorded turns that hang together with the timeline, by id. A turn whose parent nobody has is left out."""
+    """The recorded turns that connect to the timeline, by id. A turn whose parent is in neither is left out."""
     found: dict[str, Turn] = {}
     for turn in turns:
         has_parent = turn.parent_id is None or turn.parent_id in timeline.turns or turn.parent_id in found
@@ -88,14 +88,14 @@ def _adoptable(timeline: Timeline, turns: Sequence[Turn]) -> dict[str, Turn]:
 
 
 def _closed(turn: Turn) -> Turn:
-    """The turn as it is kept: nobody answers one any more that was still being answered."""
+    """The turn as it is kept: a pending turn becomes a failed one, because it gets no reply any more."""
     if turn.status != "pending":
         return turn
     return turn.model_copy(update={"status": "failed", "error": LOST_REPLY})
 
 
 def _branches(timeline: Timeline, found: Mapping[str, Turn], at: datetime) -> list[DiscardedBranch]:
-    """A discarded branch for every leaf among the turns found, from where it leaves what is kept before it."""
+    """A discarded branch for every leaf among the turns found, from where it leaves the turns kept before it."""
     parents = {turn.parent_id for turn in found.values()}
     kept = set(timeline.turns)
     branches = []
@@ -118,7 +118,7 @@ def _branches(timeline: Timeline, found: Mapping[str, Turn], at: datetime) -> li
 
 
 def _spent(timeline: Timeline, record: SessionRecord) -> tuple[Usage, Cost]:
-    """The sums of the ledger, with the closed turns and auxiliary calls that are not in it yet."""
+    """The sums of the ledger, plus the closed turns and auxiliary calls that are not in it yet."""
     if not record.exists:
         return timeline.usage, timeline.cost
     billed = set(record.billed_ids)

@@ -1,7 +1,7 @@
-"""Digests of conversations as a client of a chat protocol sees them, which address places in trees of turns.
+"""Digests of conversations as chat clients see them, to find the place in a tree of turns that a client means.
 
-A client that sends its whole history and no id names the place by that history. Only the texts of the user and the
-assistant count: clients put the time of day into system messages.
+A client that sends its whole history and no id identifies the place by that history. Only the texts of the user and
+the assistant count: clients put the time of day into system messages.
 """
 
 import json
@@ -32,7 +32,7 @@ def seen_digest(agent_id: str, metadata: Mapping[str, JsonValue], spoken: Sequen
 
 
 def seen_digests(agent_id: str, metadata: Mapping[str, JsonValue], spoken: Sequence[Spoken]) -> list[str]:
-    """The digests of all beginnings of a conversation, from the empty one to the whole, one for each change of side."""
+    """The digests of all prefixes of a conversation, from the empty one to the whole, one for each change of side."""
     digests = [hex_digest_of("conversation", agent_id, json.dumps(metadata, sort_keys=True))]
     for speaker, text in merged(spoken):
         digests.append(hex_digest_of(digests[-1], speaker, text))
@@ -40,7 +40,7 @@ def seen_digests(agent_id: str, metadata: Mapping[str, JsonValue], spoken: Seque
 
 
 def merged(spoken: Iterable[Spoken]) -> list[Spoken]:
-    """A conversation in which the sides take turns, in plain white space."""
+    """The conversation without blank texts, each side's consecutive texts joined, and white space reduced to spaces."""
     said = (each for each in spoken if each.text.strip())
     return [
         Spoken(speaker, " ".join(word for each in run for word in each.text.split()))
@@ -54,5 +54,5 @@ def is_same(one: str, other: str) -> bool:
 
 
 def is_beginning(part: str, whole: str) -> bool:
-    """True when a text is the other one, or that one cut at any character. White space does not count."""
+    """True if the first text is a prefix of the second. White space does not count."""
     return "".join(whole.split()).startswith("".join(part.split()))

@@ -74,7 +74,10 @@ def set_simulator(timeline: Timeline, command: SetSimulator, *, at: datetime) ->
 
 
 def next_action(timeline: Timeline, *, at: datetime) -> CallerAction | None:
-    """The next action: speak, or the reason to stop. None while a reply is pending or somebody else talks."""
+    """The next action: speak, or the reason to stop.
+
+    None if somebody else talks, or while a reply is pending and the time limit is not reached.
+    """
     simulation = timeline.simulator
     if simulation is None or timeline.is_completed or not is_callers_turn(timeline):
         return None

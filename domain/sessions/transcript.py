@@ -27,7 +27,7 @@ MAX_TOOL_TEXT_CHARACTERS: Final = 200
 class TranscriptHeader(FrozenModel):
     """The session of a transcript, as of a point in time. `completion_reason` is None until the session ends.
 
-    `is_incomplete` is true when the record has lost turns from which the conversation went on.
+    `is_incomplete` is true if turns that the conversation continued from are missing from the record.
     """
 
     session_id: str
@@ -80,7 +80,7 @@ def entries_of(turn: Turn) -> Iterator[Entry]:
 
 
 def gap_before(turn: Turn) -> Entry | None:
-    """The note about lost turns, where the first turn of a transcript is not the beginning of its conversation."""
+    """The note about lost turns; None if the first turn of the transcript is the first turn of its conversation."""
     if turn.parent_id is None:
         return None
     lost = "The turn before this one is" if turn.index == 1 else f"The {turn.index} turns before this one are"
@@ -88,7 +88,7 @@ def gap_before(turn: Turn) -> Entry | None:
 
 
 def gap_at_the_end(turn_id: str, at: datetime) -> Entry:
-    """The note about a conversation of which no turn is recorded, although it has come as far as this turn."""
+    """The note about a conversation that reached this turn, although none of its turns is recorded."""
     return _gap(turn_id, 0, at, "All turns of this conversation are missing from the record.")
 
 

@@ -129,8 +129,8 @@ def _with_usage(turn: Turn, progress: TurnProgress, at: datetime) -> Turn:
 def events_so_far(turn: Turn, progress: TurnProgress) -> tuple[TurnEvent, ...]:
     """The events of a pending turn in the order of their time: those of its steps, and those of commands meanwhile.
 
-    The log knows an event by its number in the turn, and some are recorded before the turn is over: what happens later
-    must come after them.
+    The event log identifies an event by its number in the turn, and some events are recorded before the turn is over:
+    later ones must come after them.
     """
     return tuple(merge(turn.events, progress.events, key=lambda event: event.created_at))
 

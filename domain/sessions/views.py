@@ -74,7 +74,7 @@ class TimelineView(FrozenModel):
 
     `future` are the turns past the cursor after a rewind, oldest first, until the next message discards them.
 
-    `is_unrecorded` is true while the store's record lacks some of it that no settlement has taken up;
+    `is_unrecorded` is true while some changes are neither in the store nor in a settlement under way;
     `recording_version` is the version of the head in a settlement under way.
     `returned_call_ids` are the newest calls of client tools that have their results.
     """
@@ -86,6 +86,11 @@ class TimelineView(FrozenModel):
     is_unrecorded: bool = False
     recording_version: int | None = None
     returned_call_ids: tuple[str, ...] = ()
+
+    @property
+    def all_turns(self) -> tuple[Turn, ...]:
+        """The turns of every branch: the visible ones, those past the cursor, and those of discarded branches."""
+        return (*self.turns, *self.future, *(turn for branch in self.discarded_branches for turn in branch.turns))
 
 
 def head_of(timeline: Timeline, agent: AgentDefinition, run_id: str) -> SessionHead:

@@ -75,7 +75,7 @@ class _CompatibilityCheck:
             yield from self._arguments((*location, "arguments"), offered.parameters, arguments)
 
     def _mocked(self, location: Location, called: str, scenario: Scenario) -> Iterator[ValidationIssue]:
-        """The issue of a call that no client of a simulated conversation carries out, unless it is mocked."""
+        """The issue of a call of a client tool without a mock: a simulated conversation has no client."""
         is_mocked = any(mock.tool == called for mock in scenario.mocks)
         if isinstance(self._agent.tools.get(called), ClientTool) and not is_mocked:
             yield _issue(

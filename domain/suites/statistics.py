@@ -1,4 +1,4 @@
-"""Comparison of two runs of a suite: pass rates, with confidence intervals for their differences."""
+"""Comparison of a suite with its baseline: pass rates, with confidence intervals for their differences."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -58,7 +58,7 @@ class ScenarioComparison:
 
 @dataclass(frozen=True, slots=True)
 class SuiteComparison:
-    """All scenarios of either run, and the total of those in both."""
+    """All scenarios of either suite, and the total of those in both."""
 
     scenarios: tuple[ScenarioComparison, ...]
     overall: ScenarioComparison
@@ -70,7 +70,7 @@ class SuiteComparison:
 
 
 def compare(before: Mapping[str, RunCounts], now: Mapping[str, RunCounts]) -> SuiteComparison:
-    """Compare two runs of a suite, scenario by scenario, in the order of the present one."""
+    """Compare a suite with an earlier one, scenario by scenario, in the order of the present one."""
     names = [*now, *(name for name in before if name not in now)]
     shared = [name for name in now if name in before]
     whole = _compare_scenario("all", _total(before[name] for name in shared), _total(now[name] for name in shared))

@@ -65,7 +65,7 @@ def _id(location: Location, scenario: Json, counts: Counter[object]) -> Iterator
 
 def _start(location: Location, scenario: Json) -> Iterator[ValidationIssue]:
     if scenario.get("history") is not None and scenario.get("context"):
-        message = "a recorded session goes on with what it began with: remove context, or history"
+        message = "a recorded session keeps its initial context: remove context, or history"
         yield ValidationIssue(path=format_path((*location, "context")), message=message)
 
 

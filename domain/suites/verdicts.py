@@ -20,7 +20,7 @@ MAX_QUOTES = 10
 MAX_QUOTE_CHARACTERS = 500
 
 CUT_SHORT_REASONS: Mapping[str, str] = {
-    "caller_failed": "The model that plays the caller failed.",
+    "caller_failed": "The model of the simulated user failed.",
     "agent_failed": "A reply of the agent failed.",
     "max_cost": "The session reached its cost limit.",
     "suite_cancelled": "The suite was cancelled.",
@@ -83,7 +83,7 @@ class FinishedRun(Protocol):
 
 
 def first_reason(run: FinishedRun) -> str:
-    """The first reason why a run did not pass: a failed check, else the judge's reason, else what cut it short."""
+    """The first reason why a run did not pass: a failed check, a criterion, an error, or what cut it short."""
     reasons = (
         *(finding.message for finding in run.findings),
         *(criterion.reason for criterion in run.criteria if criterion.outcome != "passed"),
@@ -170,7 +170,7 @@ def parse_verdicts(
 ) -> tuple[CriterionVerdict, ...]:
     """Parse the result of a judge into one verdict for each criterion.
 
-    Ids of unknown turns are dropped, and quotes that were not said in their turn. A criterion that is missing, has
+    Ids of unknown turns and quotes that were not said in their turn are dropped. A criterion that is missing, has
     contradictory verdicts, or has an unreadable verdict is inconclusive.
     """
     verdicts = recorded.get("verdicts")
@@ -212,7 +212,7 @@ def _criterion(
 
 
 def _said_in(turn: Turn) -> tuple[str, ...]:
-    """The texts of the caller and of the agent in a turn."""
+    """The texts of the user and of the agent in a turn."""
     return tuple(message.text for message in (turn.user_message, turn.assistant_message) if message is not None)
 
 

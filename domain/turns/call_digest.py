@@ -1,7 +1,7 @@
-"""Digests of model and tool calls: a stored result counts only for the call that was asked.
+"""Digests of model and tool calls: a stored result is used only for the same call.
 
-A workflow that was reset, or a Temporal that was restored from an older copy, draws the ids again that an earlier
-course of the conversation had drawn. What was paid for there must not answer something else here.
+A workflow that was reset, or a Temporal server that was restored from an older copy, generates the same ids again as an
+earlier course of the conversation. A result that was paid for there must not be used for a different call here.
 """
 
 import json
@@ -36,7 +36,7 @@ def step_digest(
     """The digest of one model call: the digest of the call before it, and all that is new in this one.
 
     Equal digests mean equal conversations: the chain goes back to the first call of the session. `after` is empty
-    for that one, `instructions` is what `instructions_digest` makes of them.
+    for that one; `instructions` is the result of `instructions_digest`.
     """
     call = [after, turn_id, step, agent_id, agent_version, model, node_id]
     form = () if reply_format is None else (json.dumps(reply_format.model_dump(), sort_keys=True),)
@@ -48,8 +48,8 @@ def step_digest(
 def instructions_digest(instructions: str, as_opened: str) -> str:
     """A digest of the instructions of a model call; empty where they are those that the session was opened with.
 
-    Version of the agent, node and what the caller brought at the opening say what those are. All else in them can be
-    another value when the turn is answered again: a fetched one, one that a tool or the model found, the time.
+    The agent's version, the node and the initial context determine those. Every other value in them can differ when the
+    turn is answered again: one that was fetched, one that a tool or the model found, the time.
     """
     return digest_of(instructions) if instructions != as_opened else ""
 
@@ -60,7 +60,7 @@ def tool_digest(after: str, tool: str, arguments: Mapping[str, JsonValue]) -> st
 
 
 def digest_of(*parts: str) -> str:
-    """A digest of texts, in which no text can be taken for two."""
+    """A digest of texts, which also depends on where each of them ends."""
     return urlsafe_b64encode(_sha256_of(parts)[:DIGEST_BYTES]).decode()
 
 

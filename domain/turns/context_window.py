@@ -28,11 +28,11 @@ MIN_TOKENS_PER_BYTE = (1, 40)
 KEPT_SHARE = (2, 3)
 """Share of the limit that is filled after a jump."""
 REPLY_SHARE = 8
-"""A model's window less one part in so many, which is left for the reply, is the limit."""
+"""One part in so many of a model's window is left for the reply; the limit is the rest."""
 
 
 class TokenRate(NamedTuple):
-    """Tokens per byte, as a fraction, and who has counted them."""
+    """Tokens per byte, as a fraction, and the origin of the count."""
 
     tokens: int
     size: int
@@ -44,7 +44,7 @@ class TokenRate(NamedTuple):
 
     @classmethod
     def estimate(cls) -> Self:
-        """The rate where nobody has counted."""
+        """The rate without a provider's count."""
         return cls(1, BYTES_PER_TOKEN, "estimate")
 
     @classmethod
@@ -57,9 +57,9 @@ class TokenRate(NamedTuple):
 
 
 class EarlierTurn(NamedTuple):
-    """A turn before the one that is answered. `opens` is false if it cannot be the first that a model sees.
+    """A turn before the one that is answered. `opens` is false if it cannot be the first turn of a request.
 
-    That is so where it does not begin with a user's message: its first messages may be results of calls that the turn
+    That is so if it does not begin with a user's message: its first messages may be results of calls that the turn
     before it made.
     """
 
@@ -70,8 +70,8 @@ class EarlierTurn(NamedTuple):
 class ContextCut(NamedTuple):
     """The earlier turns of a request: the newest `turns` of the branch. `left_out` counts those before them.
 
-    That is None where it is not known, as for conversations that were taken over. `tokens` is the size of the request
-    as it was counted.
+    It is None where that is not known: the step before has no cut, and the branch was not read to its beginning.
+    `tokens` is the size of the request as it was counted.
     """
 
     turns: int
@@ -89,9 +89,9 @@ def context_limit(own: int | None, default: int, window: int | None) -> int:
 class ContextFit:
     """Takes the earlier turns of a branch, newest first, until it is known which of them a request holds.
 
-    `fixed` are the bytes that every request has: instructions, tools, and the messages of the turn itself, of which
-    `opens` says whether they can come first. `since` is the number of turns between the present turn and the cut of the
-    step before, with `left_out` turns before that cut; it is None where that step kept none.
+    `fixed` are the bytes that every request has: instructions, tools, and the messages of the turn itself;
+    `opens` is true if these can come first. `since` is the number of turns between the present turn and the cut of the
+    step before, with `left_out` turns before that cut; it is None where that step has no cut.
     """
 
     def __init__(
@@ -116,7 +116,7 @@ class ContextFit:
 
     @property
     def needs_more(self) -> bool:
-        """True while the next older turn decides something."""
+        """True while the next older turn is needed for the cut."""
         if self._is_over:
             return self._jump is None
         return self._taken != self._since
@@ -132,7 +132,7 @@ class ContextFit:
             self._jump = self._taken
 
     def end(self) -> None:
-        """Take note that there is no older turn."""
+        """Record that there is no older turn."""
         self._is_complete = True
 
     @property

@@ -407,7 +407,7 @@ def _apply_tool_calls(
 def _continue(
     agent: AgentDefinition, progress: TurnProgress, at: datetime, initial_context: Mapping[str, JsonValue]
 ) -> TurnProgress:
-    """After all tool calls end the session if one of them does, or else take the pending transition.
+    """After all tool calls, end the session if one of them does so, or else take the pending transition.
 
     The variables of the node are extracted before a transition.
     """
@@ -429,7 +429,7 @@ def _end_by_tool(
     initial_context: Mapping[str, JsonValue],
     at: datetime,
 ) -> TurnProgress:
-    """Note that a built-in tool ends the session, and say its text; the first of several counts."""
+    """Record that a built-in tool ends the session, and add its text; the first of several counts."""
     tool = agent.tools.get(call.name)
     if not isinstance(tool, BuiltinTool) or not tool.ends_the_session or progress.ending is not None:
         return progress
@@ -513,7 +513,7 @@ def _greet(
 
 
 def _greeting_override(initial_context: Mapping[str, JsonValue]) -> str | None:
-    """The text that a session says instead of the greeting of its start node; None unless its context has one."""
+    """The text that replaces the greeting of the start node; None unless the initial context has one."""
     given = initial_context.get(GREETING_OVERRIDE)
     if isinstance(given, dict):
         recording = given.get("recording_id")

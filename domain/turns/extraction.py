@@ -54,7 +54,7 @@ def extraction_schema(
 
 
 def extraction_texts(node: Node, values: Mapping[str, JsonValue]) -> str:
-    """All that the request of an extraction says about its variables."""
+    """All text about the variables in the request of an extraction."""
     return json.dumps([extraction_instructions(node, values), extraction_schema(node.extract, values)])
 
 

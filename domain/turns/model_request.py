@@ -1,8 +1,8 @@
-"""The request of a model call as it was sent: its frame, its messages, and the digest that both are known by.
+"""The request of a model call as it was sent: its frame, its messages, and the digest of both.
 
 The messages of a request are those of the steps before it, which are saved anyway. Only its frame (instructions, tools
-and settings) is kept beside them, and the digest of the whole, so that a request that is put together again can be told
-from one that differs.
+and settings) is kept beside them, and the digest of the whole, which shows whether a rebuilt request equals the one
+that was sent.
 """
 
 import json
@@ -91,14 +91,14 @@ class PlacedMessage(NamedTuple):
 
 
 class SentRequest(FrozenModel):
-    """The request of a saved step, beside its frame: what is needed to put it together again, and to compare it.
+    """The data of a saved step that, with its frame, rebuild its request and compare it with the one that was sent.
 
     `digest` is the SHA-256 of the whole request in hex, `new` the number of the step's own messages that were sent,
-    `budget` the characters of earlier turns that could be, and `attempts` counts the tries at the call.
+    `budget` the characters of earlier turns that were allowed, and `attempts` counts the attempts at the call.
 
     `turns` is the number of earlier turns that were sent, and `left_out` that of those before them (None where it is
-    not known). `size` are the bytes of the request as they are counted (`domain/turns/context_window.py`), `tokens` the
-    tokens that were expected of them, out of `max_tokens`. All are None in older steps. `summary` is the digest of the
+    not known). `size` are the bytes of the request as counted in `domain/turns/context_window.py`, `tokens` the
+    tokens expected for them, out of `max_tokens`. All are None in older steps. `summary` is the digest of the
     step up to which a summary stood in for the conversation, and `summary_turn_id` the turn of that step.
     """
 
@@ -190,8 +190,8 @@ def messages_of(
 ) -> list[PlacedMessage]:
     """The messages of a request, as providers get them: those of the saved steps before it, and its own.
 
-    Both come with the id of their turn. An extraction gets the words of the conversation only, and is asked for the
-    variables last. A conversation that the agent begins gets a user message first.
+    Both come with the id of their turn. An extraction gets only the text of the conversation, and then the message
+    that asks for the variables. A conversation that the agent begins gets a user message first.
     """
     before = [
         PlacedMessage(message, turn_id, is_new=False) for turn_id, saved in earlier for message in saved_messages(saved)
@@ -209,7 +209,7 @@ def messages_of(
 
 
 def digest_of_request(frame: RequestFrame, earlier: Sequence[str], own: Sequence[RequestMessage]) -> str:
-    """The digest of the request that `messages_of` puts together, without a look at every single earlier message."""
+    """The digest of the request that `messages_of` builds, from the cached text of each earlier step."""
     if frame.purpose == "extraction":
         placed = messages_of(frame, (("", saved) for saved in earlier), (("", message) for message in own))
         return request_digest(frame, placed)
@@ -222,7 +222,7 @@ def digest_of_request(frame: RequestFrame, earlier: Sequence[str], own: Sequence
 
 @lru_cache(maxsize=8192)
 def _saved_text(saved: str) -> str:
-    """The messages of a saved step as they are part of digests."""
+    """The messages of a saved step as digests include them."""
     return "\n".join(message.json_text for message in saved_messages(saved))
 
 

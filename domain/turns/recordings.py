@@ -1,7 +1,7 @@
 """References to recorded speech in texts: `RECORDING_ID: welcome [ Welcome to the library. ]`.
 
-A voice platform plays the recording. A text chat cannot: the reference is taken out of what is said and becomes an
-event of the turn. The text in brackets is the transcript of the recording.
+A voice platform plays the recording. A text chat cannot: the reference is removed from the text and becomes an event
+of the turn. The text in brackets is the transcript of the recording.
 """
 
 import re
@@ -33,7 +33,7 @@ class Recording(NamedTuple):
 
 
 def reference_to(recording_id: str, text: str = "") -> str:
-    """A text that refers to a recording, and then says something."""
+    """A reference to a recording, followed by the text if there is any."""
     return f"{MARK} {recording_id}\n{text}" if text else f"{MARK} {recording_id}"
 
 

@@ -15,7 +15,7 @@ SUMMARY_NODE_ID = "summary"
 """The `node_id` of summaries among the saved steps."""
 SUMMARY_PREFIX = "summary_"
 DUE_SHARE = (3, 4)
-"""Share of the limit from which on a request asks for a summary."""
+"""Share of the limit at which a summary becomes due."""
 RECENT_SHARE = (1, 3)
 """Share of the limit for the newest turns, which the summary leaves out."""
 WORDS_PER_TOKEN = (1, 12)

@@ -122,7 +122,7 @@ class Turn(FrozenModel):
     """One user message (None for a greeting) and its reply. `index` counts from the root of the branch.
 
     `first_word` is the time in seconds from the message to the first word of the reply; None for turns without words.
-    An `imported` turn was held elsewhere, and came as the history of a client: it cost nothing.
+    An `imported` turn took place elsewhere, and came as the history of a client: it cost nothing.
     """
 
     id: str
@@ -144,7 +144,7 @@ class Turn(FrozenModel):
 
     @property
     def error_code(self) -> str | None:
-        """The code of the turn's error, if it has one of its own, as `context_too_long` is."""
+        """The code of the turn's error if it has a specific one, such as `context_too_long`."""
         codes = (event.payload.get("code") for event in self.events if event.type == "execution_error")
         return next((code for code in codes if isinstance(code, str)), None)
 

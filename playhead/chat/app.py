@@ -230,7 +230,7 @@ class Chat:
             return self._client.send(before.id, message, self._screen.on_event)
 
     def _after_rejection(self, error: APIStatusError, before: ChatSession) -> None:
-        """Show the present state of the session, which a rejection shows to differ from the known one."""
+        """Show the current state of the session: after a rejection the known one may be outdated."""
         failed = failed_turn(error)
         if failed:
             self._screen.answered(failed)

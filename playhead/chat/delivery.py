@@ -129,7 +129,7 @@ class RetryingClient:
             ),
         )
 
-        def listen() -> None:
+        def receive() -> None:
             with stream:
                 for event in stream:
                     self._connected()
@@ -137,7 +137,7 @@ class RetryingClient:
                     if event.type == "turn_failed" and isinstance(event.data, TurnClosed):
                         raise ModelFailed.of(event.data.turn)
 
-        self._with_retries(listen, assurance=" with the same message id, so that nothing is sent twice")
+        self._with_retries(receive, assurance=" with the same message id, so that nothing is sent twice")
         del self._streams[message.message_id]
         return self.session(session_id)
 

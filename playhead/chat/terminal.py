@@ -84,7 +84,7 @@ class TerminalScreen(TextScreen):
                 if text.startswith(self._live.text):
                     self._say(self._live, text[len(self._live.text) :])
                 else:
-                    self._end_speech(self._live)
+                    self._end_text(self._live)
                     self.note_line(Line("(the model starts its reply again)", "dim"))
                     self._live.text = ""
                     self._say(self._live, text)
@@ -95,14 +95,14 @@ class TerminalScreen(TextScreen):
             ):
                 description = describe_event(event.type, payload)
                 if description:
-                    self._end_speech(self._live)
+                    self._end_text(self._live)
                     self.line(Line(printable(description), "dim"))
 
     def answered(self, turn: Turn) -> None:
         live, self._live = self._live, None
         if live is None or live.turn_id != turn.id:
             if live is not None:
-                self._end_speech(live)
+                self._end_text(live)
             super().answered(turn)
             return
         self._finish(live, turn.assistant_message.text if turn.assistant_message else "")
@@ -112,26 +112,26 @@ class TerminalScreen(TextScreen):
 
     def _say(self, live: "_LiveTurn", text: str) -> None:
         live.text += text
-        if live.speech is None:
+        if live.wrap is None:
             text = text.lstrip()
             if not text:
                 return
             if self._spinner is not None:
                 self._spinner.stop()
             self._console.print(Text("agent".ljust(SPEAKER_COLUMNS), SPEAKERS["agent"]), end="")
-            live.speech = WordWrap(self._write, width=self._width, indent=SPEAKER_COLUMNS)
-        live.speech.write(printable(text))
+            live.wrap = WordWrap(self._write, width=self._width, indent=SPEAKER_COLUMNS)
+        live.wrap.write(printable(text))
 
     def _finish(self, live: "_LiveTurn", text: str) -> None:
         if text.startswith(live.text):
             self._say(live, text[len(live.text) :])
-        self._end_speech(live)
+        self._end_text(live)
 
-    def _end_speech(self, live: "_LiveTurn") -> None:
-        if live.speech is not None:
-            live.speech.end()
+    def _end_text(self, live: "_LiveTurn") -> None:
+        if live.wrap is not None:
+            live.wrap.end()
             self._console.print()
-        live.speech = None
+        live.wrap = None
 
     def _write(self, text: str) -> None:
         self._console.print(Text(text), end="", soft_wrap=True)
@@ -140,11 +140,11 @@ class TerminalScreen(TextScreen):
     def _width(self) -> int:
         return max(min(self._console.width, MAX_TEXT_COLUMNS) - SPEAKER_COLUMNS, 20)
 
-    def speech(self, speaker: str, text: str, *, live: bool) -> None:
+    def message(self, speaker: str, text: str, *, live: bool) -> None:
         lines = Text(printable(text)).wrap(self._console, self._width)
         pieces = [re.findall(r"\s*\S+", line.plain) for line in lines]
-        spoken = sum(len(words) for words in pieces)
-        pace = min(WORD_SECONDS, MAX_REPLY_SECONDS / max(spoken, 1)) if live else 0.0
+        count = sum(len(words) for words in pieces)
+        pace = min(WORD_SECONDS, MAX_REPLY_SECONDS / max(count, 1)) if live else 0.0
         for at, words in enumerate(pieces):
             label = speaker if at == 0 else ""
             self._console.print(Text(label.ljust(SPEAKER_COLUMNS), SPEAKERS.get(speaker, "")), end="")
@@ -173,7 +173,7 @@ class _LiveTurn:
 
     turn_id: str
     text: str = ""
-    speech: WordWrap | None = None
+    wrap: WordWrap | None = None
 
 
 class _ElapsedSeconds:

@@ -75,7 +75,7 @@ class TextScreen(ABC):
         """Write one line that is not part of the conversation."""
 
     @abstractmethod
-    def speech(self, speaker: str, text: str, *, live: bool) -> None:
+    def message(self, speaker: str, text: str, *, live: bool) -> None:
         """Write a message; `live` if it is new."""
 
     @abstractmethod
@@ -88,7 +88,7 @@ class TextScreen(ABC):
     def recalled(self, turns: Iterable[Turn]) -> None:
         for turn in turns:
             if turn.user_message:
-                self.speech("you", turn.user_message.text, live=False)
+                self.message("you", turn.user_message.text, live=False)
             self._answer(turn, live=False)
 
     def on_event(self, event: Event) -> None:  # noqa: B027  # optional: a screen may show no events
@@ -121,7 +121,7 @@ class TextScreen(ABC):
     def _answer(self, turn: Turn, *, live: bool) -> None:
         self._lines(event_lines(turn))
         if turn.assistant_message:
-            self.speech("agent", turn.assistant_message.text, live=live)
+            self.message("agent", turn.assistant_message.text, live=live)
         failed = failure_line(turn)
         if failed:
             self.line(failed)
@@ -144,7 +144,7 @@ class PlainScreen(TextScreen):
     def note_line(self, line: Line) -> None:
         self._write(self._notes, line.text)
 
-    def speech(self, speaker: str, text: str, *, live: bool) -> None:
+    def message(self, speaker: str, text: str, *, live: bool) -> None:
         first, *others = printable(text).split("\n")
         self._write(self._out, f"{speaker}: {first}")
         for other in others:
@@ -152,7 +152,7 @@ class PlainScreen(TextScreen):
 
     def said(self, text: str) -> None:
         """Write the message: piped input is not on the screen, and a transcript needs both sides."""
-        self.speech("you", text, live=False)
+        self.message("you", text, live=False)
 
     def waiting(self) -> AbstractContextManager[object]:
         return nullcontext()

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def files_beside(agent_file: Path, definition: "AgentDefinition") -> dict[str, bytes]:
-    """The files of the definition that lie beside its file, by name, without those whose content it names."""
+    """The files of the definition that lie beside its file, by name, without those that it names by SHA-256."""
     wanted = [file.name for file in definition.documents if file.sha256 is None]
     return {name: content for name in wanted if (content := _content(agent_file, name)) is not None}
 

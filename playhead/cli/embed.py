@@ -1,4 +1,4 @@
-"""`playhead embed`: embed tokens, with which pages of other sites open public chats, directly in the store."""
+"""`playhead embed`: embed tokens, which let pages of other sites open public chats, directly in the store."""
 
 import sys
 from datetime import UTC, datetime, timedelta

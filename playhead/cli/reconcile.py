@@ -1,4 +1,4 @@
-"""`playhead reconcile`: compares the store with Temporal, and mends what can be mended."""
+"""`playhead reconcile`: compares the store with Temporal, and repairs what can be repaired."""
 
 import sys
 from datetime import timedelta
@@ -21,7 +21,7 @@ WAIT_SECONDS = 15.0
 
 def reconcile(
     *,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what differs; change nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what differs; change nothing.")] = False,
     accept_new_temporal: Annotated[
         bool,
         typer.Option(
@@ -35,10 +35,10 @@ def reconcile(
     ] = 120,
     json: AsJson = False,
 ) -> None:
-    """Compare the store with Temporal, and mend what can be mended.
+    """Compare the store with Temporal, and repair what can be repaired.
 
-    Reads the settings of a worker, needs the store and Temporal, and a worker for what running and closed sessions
-    still hold. It can be repeated, also while everything runs. After a restore it says how far both are apart.
+    Reads the settings of a worker. Needs the store and Temporal, and a running worker to query sessions for what the
+    store lacks. It can be repeated, also while everything runs. After a restore it shows how far both are apart.
     """
     from activities.reconciler import ReconcilerOptions
     from playhead.output.tables import print_json

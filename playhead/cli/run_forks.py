@@ -56,10 +56,10 @@ def fork_run(
         version=int(version) if version else None,
         model=model,
     )
-    caller = SimulatorConfig.model_validate(source.simulator["config"]) if source.simulator else None
-    if caller is not None:
-        forked = api.sessions.set_simulator(forked.id, enabled=True, config=caller)
-    return forked, caller
+    simulated_user = SimulatorConfig.model_validate(source.simulator["config"]) if source.simulator else None
+    if simulated_user is not None:
+        forked = api.sessions.set_simulator(forked.id, enabled=True, config=simulated_user)
+    return forked, simulated_user
 
 
 def follow_turns(

@@ -15,7 +15,7 @@ from domain.webhooks.signing import decode_key
 def setting(
     default: Any = None, *, means: str, expects: str, secret: bool = False, shown: str = "", **form: Any
 ) -> Any:
-    """A field with its documentation. `shown` stands for a default that is worked out; secrets are never shown."""
+    """A field with its documentation. `shown` stands for a default that is computed; secrets are never shown."""
     documented: dict[str, Any] = {"expects": expects, "secret": secret, "shown": shown}
     default = form.pop("default_factory", None) or default
     if callable(default):
@@ -30,7 +30,7 @@ def seconds(default: float, *, means: str, least: float = 0.001, most: float = 8
 
 
 def lower(value: object) -> object:
-    """Texts in small letters; anything else as it is."""
+    """A text in lower case; anything else unchanged."""
     return value.lower() if isinstance(value, str) else value
 
 
@@ -57,7 +57,7 @@ def _parsed_credentials(value: object) -> object:
     try:
         return json.loads(value)
     except json.JSONDecodeError:
-        raise ValueError("not JSON") from None  # whose message would show a part of a secret
+        raise ValueError("not JSON") from None  # the cause's message would show a part of a secret
 
 
 def _split(value: object) -> object:

@@ -113,7 +113,7 @@ class AuditResult:
 
 
 def spending_of(usage: Usage, cost: Cost) -> Spending:
-    """Usage and cost in a normal form, in which equal amounts are equal values."""
+    """Usage and cost in a normal form, in which equal amounts compare equal."""
     return total_of([Spending(usage, cost)])
 
 
@@ -131,7 +131,7 @@ def total_of(spendings: Iterable[Spending]) -> Spending:
 def audit(evidence: Evidence) -> AuditResult:
     """Compare the records. A turn is lost if it was answered or opened and any record lacks it.
 
-    Billed twice are every ledger row beyond one per turn, and every saved step that the history does not have.
+    Every ledger row beyond one per turn, and every saved step that the history lacks, counts as billed twice.
     """
     history, store = evidence.history, evidence.store
     turns = list(dict.fromkeys((*history.opened, *evidence.answered)))

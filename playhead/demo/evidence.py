@@ -116,7 +116,7 @@ class _HistoryReader:
         self.steps: dict[StepKey, Spending] = {}
 
     def turns(self) -> tuple[str, ...]:
-        """Every opened turn. For an accepted message without an answer, it is described by its update."""
+        """Every opened turn. An accepted message without an answer is listed by its update."""
         return (*self.opened, *(f"the turn of update {update_id}" for update_id in self._unanswered.values()))
 
     async def take(self, event: HistoryEvent) -> None:

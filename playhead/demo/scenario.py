@@ -1,4 +1,4 @@
-"""The demo's scenario: a conversation whose worker is killed, and which is rewound to take another branch."""
+"""The demo's scenario: the worker of a conversation is killed, then a rewind starts another branch."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -165,7 +165,7 @@ class DemoScenario:
         return answer if in_the_middle else None
 
     async def _is_in_the_making(self, caller: Caller, saying: "asyncio.Task[ReceivedReply]") -> bool:
-        """Wait until a model call is MIN_REPLY_AGE old by Temporal. Returns False if the reply came first."""
+        """Wait until a model call is MIN_REPLY_AGE old according to Temporal. Returns False if the reply came first."""
         while not saying.done():
             age = await self._reply_age(caller)
             if age is not None and age >= MIN_REPLY_AGE:
@@ -174,7 +174,7 @@ class DemoScenario:
         return False
 
     async def _reply_age(self, caller: Caller) -> timedelta | None:
-        """The age of the running model call by Temporal; None when there is none."""
+        """The age of the running model call according to Temporal; None when there is none."""
         described = await self._handle(caller).describe()
         for pending in described.raw_description.pending_activities:
             started = pending.state == PendingActivityState.PENDING_ACTIVITY_STATE_STARTED

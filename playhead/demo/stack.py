@@ -30,7 +30,7 @@ NOTIONAL_PRICE = {"demo:scripted": {"input": "0.25", "output": "2.00"}}
 REPLY_SECONDS = 0.6
 """Duration of a reply of the offline demo model: long enough to kill the worker in the middle of it."""
 HEARTBEAT_TIMEOUT_SECONDS = 2.0
-"""Heartbeat timeout of a worker: short, so that people do not wait for the demo."""
+"""Heartbeat timeout of a model call: short, so that another worker soon takes over."""
 REQUEST_TIMEOUT_SECONDS = 150.0
 """Longest wait of the API for a reply, including the death of its worker."""
 READY_SECONDS = 60.0
@@ -64,7 +64,7 @@ class Service:
                 sys.executable,
                 *("-c", "from playhead.cli.main import main; main()"),
                 *command,
-                cwd=log_file.parent,  # where no `.env` of the person adds settings
+                cwd=log_file.parent,  # a folder in which no `.env` of the user adds settings
                 env=environment,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=written,

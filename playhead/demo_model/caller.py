@@ -29,7 +29,7 @@ FILLER_QUESTIONS = (
     "how long does it take",
     "is there anything new",
 )
-"""Questions of a caller whose goals are reached but who may not hang up yet."""
+"""Questions of a simulated user whose goals are reached but who may not hang up yet."""
 
 _FACT_TEMPLATES: Mapping[str, tuple[str, ...]] = {
     "name": ("{}.", "My name is {}.", "It's {}."),
@@ -54,7 +54,7 @@ _HESITANT = re.compile(r"\b(?:unsure|hesitant|confused|nervous|shy|elderly)\b", 
 
 @dataclass(frozen=True)
 class CallerPrompt:
-    """The parsed instructions of a caller."""
+    """The parsed instructions of a simulated user."""
 
     manner: str
     goals: tuple[Goal, ...]
@@ -62,7 +62,7 @@ class CallerPrompt:
 
 
 def parse_caller_prompt(instructions: str) -> CallerPrompt | None:
-    """Parse the instructions of a caller. Returns None for other instructions."""
+    """Parse the instructions of a simulated user. Returns None for other instructions."""
     if not instructions.startswith(CALLER_ROLE):
         return None
     sections = {block.split("\n", 1)[0]: block for block in instructions.split("\n\n")}
@@ -82,7 +82,7 @@ def parse_caller_prompt(instructions: str) -> CallerPrompt | None:
 
 
 def next_message(prompt: CallerPrompt, lines: Sequence[Line], *, may_hang_up: bool, seed: int) -> str | None:
-    """The caller's next message; None when it hangs up. The result depends on the arguments only."""
+    """The simulated user's next message; None when it hangs up. The result depends on the arguments only."""
     return _Caller(prompt, lines, may_hang_up=may_hang_up, seed=seed).next_message()
 
 
@@ -137,7 +137,7 @@ class _Caller:
         return known or self._answer_without_fact(question, slot)
 
     def _answer_without_fact(self, question: str, slot: Slot | None) -> str:
-        """The answer to a question about which the caller has no fact."""
+        """The answer to a question for which the simulated user has no fact."""
         if slot is not None:
             return self._pick(UNKNOWN_ANSWERS)
         if _OFFER.search(normalized(question)):
@@ -160,7 +160,7 @@ class _Caller:
         return self._open_goals[0].spoken if self._open_goals else ""
 
     def _matching_goal(self, question: str) -> str:
-        """The acceptance of an offer: an open goal that it matches, or a yes if it repeats the caller's last words."""
+        """The acceptance of an offer: an open goal that it matches, or a yes if it repeats words just said."""
         asked = {word for word, _ in words_of(question)}
         for goal in self._open_goals:
             if asked & {word for word, _ in words_of(goal.spoken)}:
@@ -178,19 +178,19 @@ class _Caller:
         changed = {kind_of(goal.changes) for goal in self._prompt.goals if goal.changes}
         for name, value in self._prompt.facts.items():
             kind = kind_of(name)
-            told = details_in(value).get(kind)
+            known = details_in(value).get(kind)
             if (
                 kind != "free"
                 and kind not in changed
-                and told
+                and known
                 and kind in noted
-                and normalized(noted[kind]) != normalized(told)
+                and normalized(noted[kind]) != normalized(known)
             ):
                 return f"No, that is wrong: the {name} is {value}."
         return ""
 
     def _fact_for(self, question: str, slot: Slot | None) -> str:
-        """The answer with the fact that was asked for; empty when the caller does not know it."""
+        """The answer with the fact that was asked for; empty when the simulated user does not know it."""
         kind = slot.kind if slot is not None else "free"
         scored = [
             (2.0 * (kind != "free" and kind_of(name) == kind) + _overlap(question, name), name)
@@ -216,7 +216,7 @@ class _Caller:
         return self._pick(FAREWELLS) if self._may_hang_up else self._filler_question()
 
     def _filler_question(self) -> str:
-        """A new question from a caller whose goals are reached but who may not hang up yet."""
+        """A new question from a simulated user whose goals are reached but who may not hang up yet."""
         numbers = [int(found[1]) for line in self._said if (found := _FILLER.match(line))]
         number = max(numbers, default=0) + 1
         return f"Another question, number {number}: {FILLER_QUESTIONS[(number + self._seed) % len(FILLER_QUESTIONS)]}?"
@@ -228,6 +228,6 @@ class _Caller:
         return options[self._number(len(options))]
 
     def _number(self, below: int) -> int:
-        """A number below `below`, derived from the seed and the count of the caller's messages."""
+        """A number below `below`, derived from the seed and the count of the simulated user's messages."""
         digest = sha256(f"{self._seed}\n{len(self._said)}".encode()).digest()
         return int.from_bytes(digest[:8], "big") % below

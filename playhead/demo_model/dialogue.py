@@ -40,8 +40,8 @@ MAX_TRANSITIONS_PER_MESSAGE = 4
 class Conversation:
     """The end of a conversation.
 
-    `entered_at` is the index of the first line in the current node, `transitions_taken` counts those since the last
-    message.
+    `entered_at` is the index of the first message in the current node, `transitions_taken` counts the transitions since
+    the last message of the user.
     """
 
     lines: tuple[Line, ...] = ()
@@ -117,9 +117,9 @@ def _by_words(prompt: NodePrompt, conversation: Conversation, memory: Memory, me
         for word in {word for case in transition.conditions for word in case.words}
     )
     least = 0.99 if prompt.slots and memory.new else 0.45
-    for heard_as in (said, said | {("interest", True)} if says_no(message) and not asked else said):
+    for words in (said, said | {("interest", True)} if says_no(message) and not asked else said):
         scored = [
-            (_score(case, heard_as, words_of(message), shared, least), -position)
+            (_score(case, words, words_of(message), shared, least), -position)
             for position, transition in enumerate(prompt.transitions)
             for case in transition.conditions
         ]
@@ -162,8 +162,8 @@ def _by_completeness(
     if complete is not None and (prompt.slots or not is_question(message)):
         return complete
     if len(prompt.transitions) == 1 and not any(case.compare for case in prompt.transitions[0].conditions):
-        heard_here = sum(not line.by_model for line in conversation.in_node)
-        if prompt.slots or heard_here > 1:
+        messages_here = sum(not line.by_model for line in conversation.in_node)
+        if prompt.slots or messages_here > 1:
             return prompt.transitions[0]
     agreed = not arriving and says_yes(message) and prompt.slots
     return prompt.transitions[0] if agreed and prompt.transitions else None

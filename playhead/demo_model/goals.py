@@ -1,4 +1,4 @@
-"""Parser of a caller's goal: each sentence becomes a message that a person would say."""
+"""Parser of a simulated user's goal: each sentence becomes a message that a person would say."""
 
 import re
 from dataclasses import dataclass
@@ -36,14 +36,14 @@ _ROLES = (
 
 @dataclass(frozen=True)
 class Goal:
-    """A goal of a caller as a message. `changes` is the detail that it changes, or empty."""
+    """A goal of a simulated user as a message. `changes` is the detail that it changes, or empty."""
 
     spoken: str
     changes: str = ""
 
 
 def parse_goals(goal: str) -> tuple[Goal, ...]:
-    """The goals in a text, in its order. Sentences about the caller's behaviour are left out."""
+    """The goals in a text, in its order. Sentences about the simulated user's behaviour are left out."""
     sentences = (" ".join(sentence.split()).rstrip(" .!") for sentence in _SENTENCE_END.split(goal))
     return tuple(
         _goal(sentence) for sentence in sentences if sentence and not _BEHAVIOUR.match(_without_subject(sentence))

@@ -11,11 +11,11 @@ from domain.suites.judge_prompt import CRITERIA_HEADING
 from playhead.demo_model.language import normalized, words_of
 
 PASS_SHARE = 0.6
-"""Share of a criterion's words in a conversation from which the criterion passes."""
+"""Share of a criterion's words that a conversation must have for the criterion to pass."""
 FAIL_SHARE = 0.35
-"""Share up to which it fails; between the two the outcome is inconclusive."""
+"""Share up to which the criterion fails; between the two the outcome is inconclusive."""
 VIOLATION_SHARE = 0.75
-"""Share of a forbidden statement's words in one turn from which the statement counts as said."""
+"""Share of a forbidden statement's words that one turn must have for the statement to count as made."""
 
 _NUMBERED = re.compile(r"^(\d+)\. (.+)$", re.M)
 _LINE = re.compile(r"^\[(turn_\w+)\] (?:(caller|agent): (\".*\")|(.*))$", re.M)
@@ -109,7 +109,7 @@ def _turns(asked: str) -> Iterable[_TurnEvidence]:
 def _verdict_of(
     number: int, outcome: str, reason: str, turns: Sequence[_TurnEvidence], sought: Collection[str] = ()
 ) -> JsonValue:
-    """A verdict that quotes, from each of the turns, the sentence with the most of the words that were sought."""
+    """A verdict that quotes, from each of the turns, the sentence with the most of the `sought` words."""
     best = [(turn.turn_id, _closest(turn.sentences, sought)) for turn in turns]
     quotes: list[JsonValue] = [{"turn_id": turn_id, "text": text} for turn_id, text in best if text]
     return {

@@ -46,13 +46,13 @@ DEMO_MARK = "[demo model] "
 DEMO_SYSTEM = "demo"
 DEMO_NAME = "scripted"
 DEMO_USAGE_KEY = f"{DEMO_SYSTEM}:{DEMO_NAME}"
-"""Its name in usage, costs and prices."""
+"""The name of the demo model in usage, costs and prices."""
 DEMO_PRICE = TokenPrice(input=Decimal(0), output=Decimal(0))
 """The default price: zero."""
 MAX_HISTORY_MESSAGES = 80
 """Upper bound on the messages of the history that are read, from its end."""
 MAX_CALLER_HISTORY_MESSAGES = 400
-"""The same for a simulated user, which must know all its earlier questions."""
+"""The same for a simulated user, which needs all its earlier questions."""
 MIN_PAUSE_SECONDS = 0.05
 """Pause between two pieces of a streamed reply; subscribers get at most one frame in that time."""
 
@@ -141,7 +141,7 @@ class _DemoStream(StreamedResponse):
         chunks = _chunks(part.content, self.delay_seconds)
         began = monotonic()
         for number, chunk in enumerate(chunks, start=1):
-            # Against the start time, because single pauses last a little too long and would add up.
+            # Relative to the start time, because single pauses last a little too long and would add up.
             await _until(began + self.delay_seconds * number / len(chunks))
             said += chunk
             self._usage = RequestUsage(input_tokens=self.reply.usage.input_tokens, output_tokens=_tokens(said))
@@ -200,7 +200,7 @@ def _reply(part: TextPart | ToolCallPart, characters_read: int, lines: Sequence[
 
 
 def _characters(unread: Sequence[ModelMessage]) -> int:
-    """The characters of messages that the rules do not look at: a provider counts all that it is sent."""
+    """The characters of messages that the rules do not look at: a provider counts everything it receives."""
     return sum(len(line.text) for line in _conversation(unread).lines)
 
 
@@ -238,7 +238,7 @@ def _number_of(call: ToolCallPart) -> int:
 
 
 def _conversation(tail: Sequence[ModelMessage]) -> Conversation:
-    """The history as lines. Every tool return is a transition, since the demo model calls no other tools."""
+    """The history as a conversation. Every tool return is a transition, since the demo model calls no other tools."""
     lines: list[Line] = []
     entered_at = transitions_taken = 0
     for message in tail:

@@ -34,7 +34,7 @@ class Slot:
         return self.label if self.kind == "free" else self.kind
 
     @property
-    def wants_words(self) -> bool:
+    def needs_words(self) -> bool:
         """True if a bare yes or no does not answer the question."""
         return not re.match(r"(?:whether|if|any)\b", self.label)
 

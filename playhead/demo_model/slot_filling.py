@@ -58,19 +58,19 @@ def collect_details(lines: Sequence[Line], slots: Sequence[Slot] = ()) -> Memory
 def _read_message(memory: Memory, text: str, asked: Slot | None) -> None:
     if starts_anew(text):
         memory.details.clear()
-    told: dict[str, str] = {str(kind): value for kind, value in details_in(text).items()}
+    found: dict[str, str] = {str(kind): value for kind, value in details_in(text).items()}
     if asked is not None and (given := _given(memory, asked, text)) is not None:
         if asked.kind == "free":
-            told.pop(kind_of(asked.label), None)
-        told[asked.key] = given
-    if asked is not None and asked.kind == "count" and "count" in told:
-        told["count"] = _with_noun(told["count"], asked)
-    memory.withdrawn = {key for key in memory.details if key not in told and _takes_back(text, key)}
-    memory.replaced = {key for key in told if memory.details.get(key, told[key]) != told[key]}
+            found.pop(kind_of(asked.label), None)
+        found[asked.key] = given
+    if asked is not None and asked.kind == "count" and "count" in found:
+        found["count"] = _with_noun(found["count"], asked)
+    memory.withdrawn = {key for key in memory.details if key not in found and _takes_back(text, key)}
+    memory.replaced = {key for key in found if memory.details.get(key, found[key]) != found[key]}
     for key in memory.withdrawn:
         del memory.details[key]
-    memory.new = told
-    memory.details.update(told)
+    memory.new = found
+    memory.details.update(found)
 
 
 _UNKNOWN = re.compile(r"\b(?:don't|do not|can't|cannot) (?:know|have|find|remember|say)\b|\bno idea\b|\bnot sure\b")
@@ -82,7 +82,7 @@ def _given(memory: Memory, asked: Slot, text: str) -> str | None:
         return None
     if asked.kind == "free":
         empty = is_bare_answer(text) or is_small_talk(text)
-        if not is_correction(text) and not (empty and asked.wants_words):
+        if not is_correction(text) and not (empty and asked.needs_words):
             return _note(text)
     elif (found := detail_as(asked.kind, text)) is not None:
         return found

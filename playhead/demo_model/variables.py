@@ -16,15 +16,15 @@ def extract_variables(schema: Mapping[str, Any], lines: Sequence[Line]) -> dict[
     found: dict[str, str | float] = {}
     for name, wanted in schema.get("properties", {}).items():
         asked = f"{name.replace('_', ' ')} {wanted.get('description', '')}"
-        told = details.get(str(kind_of(name.replace("_", " ")))) or details.get(str(kind_of(asked)))
-        value = _typed(wanted.get("type", "string"), told)
+        detail = details.get(str(kind_of(name.replace("_", " ")))) or details.get(str(kind_of(asked)))
+        value = _typed(wanted.get("type", "string"), detail)
         if value is not None:
             found[name] = value
     return found
 
 
-def _typed(kind: str, told: str | None) -> str | float | None:
-    if told is None or kind == "string":
-        return told
-    digits = _DIGITS.search(told)
+def _typed(kind: str, detail: str | None) -> str | float | None:
+    if detail is None or kind == "string":
+        return detail
+    digits = _DIGITS.search(detail)
     return float(digits[0]) if kind == "number" and digits else None

@@ -20,7 +20,7 @@ class Tail(Protocol):
 
 
 class JsonTail:
-    """One JSON object a line, for programs: `id`, `type` and `data`, as the API sent them."""
+    """One JSON object per line, for programs: `id`, `type` and `data`, as the API sent them."""
 
     def __init__(self, out: TextIO) -> None:
         self._out = out

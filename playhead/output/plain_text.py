@@ -1,4 +1,4 @@
-"""The one place through which every text passes to a terminal: nothing that callers or models write can steer it."""
+"""Cleaning of all text for terminals: nothing that users or models write can control the terminal."""
 
 import re
 import sys
@@ -12,7 +12,7 @@ _WITHOUT_DIRECTIONS = dict.fromkeys((0x061C, 0x200E, 0x200F, *range(0x202A, 0x20
 _PRINTED_AS = {**_WITHOUT_DIRECTIONS, 0x2028: " ", 0x2029: " "}
 """Also line and paragraph separators, which some terminals take for line breaks."""
 _STEERING = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
-"""Characters that JSON need not escape, and that a terminal obeys or cannot print."""
+"""Characters that JSON need not escape, and that control a terminal or cannot be printed."""
 
 
 def printable(text: str) -> str:
@@ -36,7 +36,7 @@ def unbroken(text: str) -> str:
 
 
 def plain_json(document: str) -> str:
-    """A JSON document with the same values and without characters that a terminal obeys: they are escaped."""
+    """A JSON document with the same values and without characters that control a terminal: they are escaped."""
     return _STEERING.sub(lambda found: f"\\u{ord(found[0]):04x}", document)
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from playhead_client import Playhead, Suite, SuiteReport
 
 SHOWN_REASONS = 12
-"""Most conversations that did not pass for which the reason is printed; reports have all of them."""
+"""Upper bound on the conversations whose reason for not passing is printed; reports have all of them."""
 COLOURS = {"passed": "green", "failed": "red", "inconclusive": "yellow"}
 CHANGES: Mapping[str, str] = {
     "worse": "[bold red]worse[/]",

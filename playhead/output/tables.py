@@ -160,8 +160,8 @@ def show_comparison(compared: "Comparison") -> None:
 
 def _side(side: "ComparisonSide") -> Iterable[str]:
     for turn in side.turns:
-        spoken = (("cyan", turn.user_message), ("green", turn.assistant_message))
-        lines = [f"[{colour}]{escape(message.text)}[/]" for colour, message in spoken if message]
+        messages = (("cyan", turn.user_message), ("green", turn.assistant_message))
+        lines = [f"[{colour}]{escape(message.text)}[/]" for colour, message in messages if message]
         if turn.status != "completed":
             lines.append(status(turn.status))
         yield "\n".join(lines)

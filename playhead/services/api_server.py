@@ -1,4 +1,4 @@
-"""The API service: the application behind uvicorn, with the checks before it serves."""
+"""The API service: the application on uvicorn, and the checks before it serves requests."""
 
 import asyncio
 import contextlib
@@ -60,9 +60,9 @@ class Server(uvicorn.Server):
 def build_api(
     settings: Settings, client: Client, database: Database, hub: LiveHub | None = None, *, clock: Clock = utc_now
 ) -> Server:
-    """The HTTP server of the application, not started. Event streams get what is published to the hub.
+    """The HTTP server of the application, not started. Event streams deliver what is published to the hub.
 
-    `clock` tells the time for the rates and the expiry of public chats.
+    `clock` is the time source for the rate limits and the expiry of public chats.
     """
     hub = hub or LiveHub()
     client = with_large_payloads(client, database, threshold=settings.payload_offload_threshold_bytes)

@@ -38,7 +38,7 @@ class ConnectionLimits:
 
 
 class RequestRejected(Exception):
-    """Raised in a callback of the parser, which then stops."""
+    """Raised in a callback of the parser to stop it."""
 
 
 def limited_protocol(limits: ConnectionLimits | None = None) -> type["LimitedProtocol"]:
@@ -48,9 +48,9 @@ def limited_protocol(limits: ConnectionLimits | None = None) -> type["LimitedPro
 
 
 class LimitedProtocol(HttpToolsProtocol):
-    """A connection that may not take longer, send more lines or come in greater number than the limits allow.
+    """A connection with limits on the time and size of requests, and on the number of connections.
 
-    A request that arrives whole costs no timer. Streams and long waits are responses, which have no limit here.
+    A request that arrives whole needs no timer. Streams and long waits are responses, which have no limit here.
     """
 
     limits: ConnectionLimits
@@ -82,7 +82,7 @@ class LimitedProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Parse what has arrived, and see to it that the rest arrives in time."""
+        """Parse the data that has arrived, and limit the time for the rest."""
         if self.transport.is_closing():
             return
         was_complete = self._is_head_complete
@@ -110,18 +110,18 @@ class LimitedProtocol(HttpToolsProtocol):
         self._counted = 0
 
     def on_url(self, url: bytes) -> None:
-        """Take a part of the address."""
+        """Receive a part of the URL."""
         self._count(len(url))
         super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Take a line of the head, or a trailer."""
+        """Receive a header or a trailer."""
         self._head_lines += 1
         self._count(len(name) + len(value) + 4)
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        """Begin to answer. An address with a host in it, as proxies get, names the host instead of the header."""
+        """Begin to answer. The host of an absolute URL, as sent to proxies, replaces that of the header."""
         self._is_head_complete = True
         _, is_absolute, rest = self.url.partition(b"://")
         if is_absolute and not self.url.startswith(b"/"):
@@ -130,17 +130,17 @@ class LimitedProtocol(HttpToolsProtocol):
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
-        """Take a part of the body."""
+        """Receive a part of the body."""
         self._body_bytes += len(body)
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """Take note that nothing more is to come."""
+        """Record that the request is complete."""
         self._is_within = False
         super().on_message_complete()
 
     def send_400_response(self, msg: str) -> None:
-        """Answer what is no HTTP, or has a head that is too large."""
+        """Reject data that is not HTTP, or has a head that is too large."""
         too_large = self._head_lines > MAX_HEADER_LINES or self._counted > MAX_HEAD_BYTES
         self._reject(
             _head_too_large() if too_large else Problem("invalid_request", "This is not a valid HTTP request.")
@@ -176,7 +176,7 @@ class LimitedProtocol(HttpToolsProtocol):
             self._timer = None
 
     def _look(self) -> None:
-        """Give up on a request that is late; a body is not late while the server itself does not read it."""
+        """Reject a late request. A body is not late while it arrives fast enough, or while the server reads nothing."""
         if self._is_within and self._is_head_complete:
             overtime = self.loop.time() - self._waiting_since - self.limits.body_seconds
             if self.flow.read_paused or self._body_bytes > max(overtime, 0.001) * self.limits.min_body_rate:
@@ -219,7 +219,7 @@ def _head_too_large() -> Problem:
 
 
 def _path_of(url: bytes) -> str:
-    """The path of an address as far as it has arrived."""
+    """The path of a URL as far as it has arrived."""
     return unquote(url.partition(b"?")[0].decode("ascii", "replace"))
 
 

@@ -87,7 +87,7 @@ def _rendering(form: Literal["console", "json"]) -> list[Processor]:
 
 
 def _one_line_values(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
-    """Write every text on one line: what callers, models and providers write can neither forge a line nor steer a
+    """Write every text on one line: text of users, models and providers can neither forge a line nor control a
     terminal. Tracebacks have lines of their own, which are indented.
     """
     return {one_line(name): _plain_value(name, value) for name, value in event.items()}

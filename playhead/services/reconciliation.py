@@ -1,4 +1,4 @@
-"""The reconciler with its dependencies, and the message of a stack whose databases do not belong together."""
+"""The reconciler with its dependencies, and warnings when the store and Temporal do not belong together."""
 
 from contextlib import suppress
 from typing import Final
@@ -23,12 +23,12 @@ from store.sessions.settlement import SettlementStore
 from store.suites import SuiteStore
 from streaming.messages import Subscribers
 
-STRANGE_TEMPORAL: Final = (
+TEMPORAL_OF_ANOTHER_STORE: Final = (
     "Temporal has sessions that this store does not know. They cannot be reached over the API. "
     "If the store was replaced or restored, put its newest backup back, or run `playhead reconcile`: it records again "
     "what Temporal still holds. If Temporal belongs to another store, use another namespace or data folder."
 )
-STRANGE_STORE: Final = (
+STORE_OF_ANOTHER_TEMPORAL: Final = (
     "The store has open sessions, and Temporal knows none of them: messages to them get 410. "
     "If Temporal's data was lost, put its newest backup back. If it is lost for good, run "
     "`playhead reconcile --accept-new-temporal`: it closes these sessions as workflow_not_found. "
@@ -57,19 +57,19 @@ def build_reconciler(
 
 
 async def report_pairing(client: Client, database: Database, task_queue: str) -> None:
-    """Log that the store and Temporal do not belong together, if it looks so, and what to do about it."""
+    """Log a warning with a remedy if the store and Temporal seem not to belong together."""
     with suppress(RPCError, StoreUnavailable):
         pairing = await build_reconciler(client, database, task_queue).pairing()
         open_sessions = await ReconciliationStore(database).number_open()
-        for message in strangeness(pairing, open_sessions):
+        for message in pairing_warnings(pairing, open_sessions):
             log.warning(message, unknown_to_store=pairing.unknown, open_in_store=open_sessions)
 
 
-def strangeness(pairing: Pairing, open_sessions: int) -> list[str]:
-    """The messages about two databases of which one does not know the sessions of the other."""
+def pairing_warnings(pairing: Pairing, open_sessions: int) -> list[str]:
+    """The warnings to log when the store or Temporal does not have the sessions of the other."""
     found = []
     if pairing.unknown:
-        found.append(STRANGE_TEMPORAL)
+        found.append(TEMPORAL_OF_ANOTHER_STORE)
     if open_sessions and not pairing.known:
-        found.append(STRANGE_STORE)
+        found.append(STORE_OF_ANOTHER_TEMPORAL)
     return found

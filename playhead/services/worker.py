@@ -63,8 +63,8 @@ UNVERSIONED = "unversioned"
 log = structlog.get_logger(__name__)
 WORKFLOW_TASK_POLLS = 8
 POLLS_FOR_NEW_RUNS = 0.5
-"""Polls for workflow tasks, and the part of them for runs that no worker has in memory, as a run's first task. With the
-SDK's one, that task waited behind queries that had met the end of the run before."""
+"""Concurrent polls for workflow tasks, and the share of them for runs that no worker has cached, as for a run's first
+task. With the SDK's single poll, that task waited behind queries to the previous run, which had just ended."""
 
 
 def build_worker(
@@ -218,7 +218,7 @@ async def run_worker(settings: Settings, stop: asyncio.Event, subscribers: Subsc
 
 
 async def _look_after_reconciliation(settings: Settings, client: Client, database: Database) -> None:
-    """Say at the start whether the databases belong together, and keep the reconciler's schedule."""
+    """Warn if the store and Temporal do not belong together, and keep the reconciler's schedule."""
     try:
         await report_pairing(client, database, settings.task_queue)
         await keep_schedule(client, settings.task_queue, settings.reconcile_interval_seconds)

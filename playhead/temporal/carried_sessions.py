@@ -1,4 +1,4 @@
-"""Inputs of the next runs of sessions: written from what was written before, and kept by the worker that wrote them."""
+"""Inputs of continued sessions: only new turns are serialized, and the worker that wrote an input need not parse it."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
@@ -10,9 +10,9 @@ from domain.durable import FrozenModel
 from domain.turns.turn import Turn
 
 MAX_KEPT = 16
-"""Sessions whose next run begins elsewhere are forgotten when so many others have ended a run."""
+"""Upper bound on the kept inputs. Those whose run starts on another worker are never taken, and in time dropped."""
 MAX_BYTES = 64_000_000
-"""Bytes of written turns that are remembered, of all sessions together."""
+"""Upper bound on the bytes of serialized turns that are kept, of all sessions together."""
 
 Write = Callable[[object], bytes]
 """Writes a value as JSON."""
@@ -21,9 +21,9 @@ Write = Callable[[object], bytes]
 class CarriedSessions:
     """The inputs of next runs, by their serialized form, each until it is read once.
 
-    Writing and reading one with thousands of turns takes tens of milliseconds, in which nobody can ask the session
-    anything. So the turns that were written for the run before are not written again, and what this worker has written
-    it need not read. Models are immutable, and equal to what would be read: the tests compare them.
+    Serializing or parsing an input with thousands of turns takes tens of milliseconds, in which the session answers no
+    query. So turns that were serialized for an earlier run are not serialized again, and a worker does not parse an
+    input that it has written itself. Models are immutable, and equal to the parsed ones: the tests compare them.
     """
 
     def __init__(self, write: Write) -> None:
@@ -32,7 +32,7 @@ class CarriedSessions:
         self._written: OrderedDict[str, _WrittenTurns] = OrderedDict()
 
     def written(self, session: StartSession) -> bytes:
-        """The input as JSON, which begins with the turns: as long as only new ones come, it only grows at its end."""
+        """The input as JSON. Its turns come first: while turns are only added, their text only grows at its end."""
         assert session.timeline is not None
         turns = self._written.pop(session.session_id, None) or _WrittenTurns(self._write)
         turns.update(session.timeline.turns.values())
@@ -48,7 +48,7 @@ class CarriedSessions:
         return self._kept.pop(written, None)
 
     def _without(self, model: FrozenModel, defaults: dict[str, object]) -> bytes:
-        """A model as JSON without the fields that are given with their defaults; some others must be there."""
+        """A model as JSON without the fields of `defaults`; at least one other field must not have its default."""
         return self._write(model.model_copy(update=defaults))
 
     def _keep(self, written: bytes, session: StartSession) -> None:
@@ -74,7 +74,7 @@ class _WrittenTurns:
         self.written = bytearray()
 
     def update(self, turns: Iterable[Turn]) -> None:
-        """Write the turns from the first one on that is another than before."""
+        """Write the turns again from the first one that has changed."""
         turns = list(turns)
         same = next(
             (place for place, (old, turn) in enumerate(zip(self._turns, turns, strict=False)) if old() is not turn),

@@ -74,7 +74,7 @@ class CompactJson(PydanticJSONPlainPayloadConverter):
         return Payload(metadata={"encoding": self.encoding.encode()}, data=data)
 
     def from_payload(self, payload: Payload, type_hint: type | None = None) -> Any:
-        """The SDK's value, or the one that was written here."""
+        """The SDK's value, or the model that this process has written."""
         carried = self._carried.take(payload.data) if type_hint is StartSession else None
         return super().from_payload(payload, type_hint) if carried is None else carried
 
@@ -95,7 +95,7 @@ class PayloadConverter(CompositePayloadConverter):
         super().__init__(*_ENCODINGS)
 
     def from_payloads(self, payloads: Sequence[Payload], type_hints: list[type] | None = None) -> list[Any]:
-        """The SDK's values. Where no types are known, as for signals, nothing that was written raises an error."""
+        """The SDK's values. Where no types are known, as for signals, a payload that cannot be read raises no error."""
         if type_hints:
             return super().from_payloads(payloads, type_hints)
         return [read_untyped(_SDK_CONVERTER, payload) for payload in payloads]
@@ -112,8 +112,8 @@ class PayloadConverter(CompositePayloadConverter):
 class PlayheadPlugin(SimplePlugin):
     """Configuration of all clients, workers and replayers of Playhead: converter, workflow runner, log context.
 
-    Workflows run outside the SDK's sandbox, which takes a quarter of a worker's time and sees none of the rules. What
-    is not deterministic is banned by the linter (docs/decisions/0086-determinism-is-checked-by-the-linter.md).
+    Workflows run outside the SDK's sandbox, which takes a quarter of a worker's time and does not check `domain`. The
+    linter bans nondeterministic calls (docs/decisions/0086-determinism-is-checked-by-the-linter.md).
     """
 
     def __init__(self) -> None:
@@ -170,7 +170,7 @@ async def connect(settings: Settings, *, lazy: bool = False) -> Client:
 @lru_cache
 def _runtime(log_format: str) -> Runtime:
     """The SDK's core, shared by all clients of the process. It writes its log lines to standard output, in the format
-    of ours: forwarded to Python, they would let its threads call into an interpreter that is shutting down.
+    of ours: to forward them to Python, its threads would call into an interpreter that may be shutting down.
     """
     return Runtime(
         telemetry=TelemetryConfig(

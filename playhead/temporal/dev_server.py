@@ -162,7 +162,7 @@ def server_program() -> Path:
 
 
 def free_port() -> int:
-    """An unused port of this machine, below those that systems give out: nobody else gets it until it is used."""
+    """An unused port of this machine, below the ephemeral ports: the system gives it to no other process."""
     while True:
         port = secrets.choice(FREE_PORTS)
         with suppress(OSError), socket.create_server((LOOPBACK, port)):
@@ -292,7 +292,7 @@ def port_taken(host: str, port: int, option: str, error: OSError) -> CommandFail
 
 
 async def _answers(address: str) -> bool:
-    """True if the server answers calls: it accepts connections a moment before, and refuses calls until it is whole."""
+    """True if the server answers calls: it accepts connections a moment before, and refuses calls until it is ready."""
     try:
         await Client.connect(address)
     except (RuntimeError, RPCError):

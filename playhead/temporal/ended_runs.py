@@ -1,4 +1,4 @@
-"""Queries that meet the end of a run: refused by the worker, and asked again by the client, of the next run.
+"""Queries to a run that has just ended: rejected by the worker, and repeated by the client for the next run.
 
 Without this the worker would replay the run that has ended.
 """
@@ -19,18 +19,18 @@ from temporalio.workflow import Info, _Definition
 from contracts.sessions import RUN_HAS_ENDED
 from playhead.temporal.wrapped_instances import WrappedInstance
 
-REFUSED_SECONDS = 5.0
-"""Time for which the queries of a run are refused after it has continued as new: those that had come before. Later
+REJECTED_SECONDS = 5.0
+"""Time after a continue-as-new in which queries to the ended run are rejected: they were sent before its end. Later
 ones, such as those of people who look at an earlier run in Temporal, are answered."""
 
 MAX_QUERIES = 5
 
 
 class SessionRunner(WorkflowRunner):
-    """Runs workflows as another runner does, but no run again that this worker has just seen continue as new.
+    """Runs workflows with another runner, but does not replay a run that has just continued as new on this worker.
 
-    A query that comes while a task of its workflow is under way waits for the task. If that was the last one of its
-    run, Temporal asks the run that has ended, which takes a worker seconds where it was long.
+    A query that arrives during a workflow task waits for it. If that was the last task of its run, Temporal sends the
+    query to the run that has ended, and a worker takes seconds to replay a long one.
     """
 
     def __init__(self, runner: WorkflowRunner, clock: Callable[[], float] = time.monotonic) -> None:
@@ -39,14 +39,14 @@ class SessionRunner(WorkflowRunner):
         self._ended: OrderedDict[str, float] = OrderedDict()
 
     def prepare_workflow(self, defn: _Definition) -> None:
-        """Nothing is to be prepared."""
+        """Prepare the workflow as the other runner does."""
         self._runner.prepare_workflow(defn)
 
     def create_instance(self, det: WorkflowInstanceDetails) -> WorkflowInstance:
-        """An instance of the workflow, or one that refuses, for a run that has just continued as new."""
+        """An instance of the workflow; for a run that has just continued as new, one that rejects queries."""
         self._forget_older()
         if det.info.run_id in self._ended:
-            return _RefusingInstance(det.info)
+            return _RejectingInstance(det.info)
         return _WatchedInstance(self._runner.create_instance(det), self._note_end)
 
     def _note_end(self, run_id: str) -> None:
@@ -54,12 +54,12 @@ class SessionRunner(WorkflowRunner):
         self._ended[run_id] = self._clock()
 
     def _forget_older(self) -> None:
-        while self._ended and self._clock() - next(iter(self._ended.values())) > REFUSED_SECONDS:
+        while self._ended and self._clock() - next(iter(self._ended.values())) > REJECTED_SECONDS:
             self._ended.popitem(last=False)
 
 
 class _WatchedInstance(WrappedInstance):
-    """An instance that tells when its run has continued as new here, rather than in a replay."""
+    """An instance that calls `note_end` when its run has continued as new on this worker, not in a replay."""
 
     def __init__(self, instance: WorkflowInstance, note_end: Callable[[str], None]) -> None:
         super().__init__(instance)
@@ -67,7 +67,7 @@ class _WatchedInstance(WrappedInstance):
         self._continues = False
 
     def activate(self, act: WorkflowActivation) -> WorkflowActivationCompletion:
-        """Have the workflow go on. The SDK removes it from its cache when the server has accepted its end."""
+        """Activate the workflow. The SDK removes it from its cache when the server has accepted its end."""
         completion = self._instance.activate(act)
         reasons = [job.remove_from_cache.reason for job in act.jobs if job.HasField("remove_from_cache")]
         if not reasons:
@@ -79,14 +79,14 @@ class _WatchedInstance(WrappedInstance):
         return completion
 
 
-class _RefusingInstance(WorkflowInstance):
+class _RejectingInstance(WorkflowInstance):
     """An instance of a run that has continued as new, which fails instead of being replayed."""
 
     def __init__(self, info: Info) -> None:
         self._info = info
 
     def activate(self, act: WorkflowActivation) -> WorkflowActivationCompletion:
-        """Refuse. The server has a query fail; nothing else is asked of a run that has ended."""
+        """Fail, so that the server fails the query; a run that has ended gets no other task."""
         refused = WorkflowActivationCompletion(run_id=act.run_id)
         refused.failed.failure.message = RUN_HAS_ENDED
         return refused
@@ -99,12 +99,12 @@ class _RefusingInstance(WorkflowInstance):
         return StorageDriverStoreContext(target=None)
 
     def get_info(self) -> Info:
-        """That of the run."""
+        """The info of the run."""
         return self._info
 
 
 class LateQueries(Interceptor):
-    """Asks again what was refused because its run had ended, unless this very run was asked."""
+    """Repeats queries that were rejected because their run had ended, unless they name that run."""
 
     def intercept_client(self, next: OutboundInterceptor) -> OutboundInterceptor:
         """Wrap the calls of one client."""

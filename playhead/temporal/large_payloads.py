@@ -27,16 +27,16 @@ from store.database.connection import Database
 READ_ONCE = "playhead-read-once"
 """Metadata of payloads that are in no history, such as query results: they are deleted once read."""
 MIN_BYTES_READ_ONCE = 1_000_000
-"""Size from which those are kept in the store. Temporal accepts 2 MB for one, and each is alone in its message."""
+"""Size from which such payloads are kept in the store. Temporal accepts 2 MB for one, and each is sent on its own."""
 MAX_AT_HAND = 16
 MAX_BYTES_AT_HAND = 32_000_000
-"""Number and size of the stored payloads that a process also keeps in memory."""
+"""Upper bounds on the number and size of the stored payloads that a process also keeps in memory."""
 
 
 class StoreDriver(StorageDriver):
     """Keeps payloads in the store, each with the workflow that sends or receives it.
 
-    What was stored last is also kept in memory until it is read: it is mostly this process that does so.
+    The newest payloads are also kept in memory until they are read, mostly by this same process.
     """
 
     def __init__(self, blobs: BlobStore) -> None:

@@ -1,4 +1,4 @@
-"""The Temporal Schedule of the reconciler: the workers of a task queue keep it as their settings say."""
+"""The Temporal Schedule of the reconciler: the workers of a task queue keep it up to date with their settings."""
 
 from contextlib import suppress
 from datetime import timedelta
@@ -22,7 +22,7 @@ from contracts.reconciliation import StartReconciliation, reconciliation_schedul
 from workflows.reconciliation import ReconciliationWorkflow
 
 CATCHUP_WINDOW = timedelta(minutes=1)
-"""Runs that were due while Temporal was down are not made up for: the next one does their work."""
+"""Runs that were due while Temporal was down are skipped: the next one does their work."""
 
 log = structlog.get_logger(__name__)
 
@@ -30,8 +30,8 @@ log = structlog.get_logger(__name__)
 async def keep_schedule(client: Client, task_queue: str, interval_seconds: float) -> None:
     """Create the schedule, or bring it up to date, and run it once now; delete it for an interval of 0.
 
-    A schedule that an operator has paused stays paused. Without it only `playhead reconcile` reconciles: that
-    Temporal does not allow schedules is logged, and no error.
+    A schedule that an operator has paused stays paused. If Temporal does not allow schedules, that is logged, and only
+    `playhead reconcile` reconciles.
     """
     try:
         await _keep(client, task_queue, interval_seconds)

@@ -1,9 +1,9 @@
-"""The order in which a workflow sees what happens, the same in a worker that has forgotten it as in every replay.
+"""The order in which a workflow receives its jobs: the same after an eviction from the cache as in every replay.
 
-Temporal's core takes a workflow task for a heartbeat if it left no commands and the next one follows at once, as one
-that only brings an update does. A worker that has forgotten the workflow then hands both over together, the update
-first. A later replay knows from the events after them that they were two. It meets other commands than it expects, and
-the workflow stands still (https://github.com/temporalio/sdk-rust/issues/1146).
+Temporal's core takes a workflow task for a heartbeat if it left no commands and the next task follows at once, as one
+that only brings an update does. A worker that has evicted the workflow then activates it for both together, the update
+first. A later replay sees from the events after them that they were two tasks. Its commands do not match the history,
+and the workflow is stuck (https://github.com/temporalio/sdk-rust/issues/1146).
 """
 
 from temporalio.api.common.v1 import Memo, Payload
@@ -16,16 +16,16 @@ from temporalio.workflow import _Definition
 from playhead.temporal.wrapped_instances import WrappedInstance
 
 QUIET_TASKS_ARE_MARKED = 1_146
-"""The flag, in the history of a run, that its quiet tasks are marked from here on: older histories replay without."""
+"""The flag in a run's history that its quiet tasks are marked from there on: older histories replay without marks."""
 MARK = "task"
-"""The key of the memo that a mark removes; there is none, so that it changes nothing."""
+"""The memo key that a mark removes. The memo never has it, so that a mark changes nothing."""
 
 LEAVE_NO_TRACE = ("do_update", "query_workflow", "remove_from_cache", "notify_has_patch")
 """Jobs that have no event of their own before their task. An accepted update leaves a command."""
 COMMANDS_WITHOUT_EVENT = (
     "schedule_local_activity",
     "respond_to_query",
-    # An event where what they cancel is still there.
+    # These have an event only if what they cancel still exists.
     "cancel_timer",
     "request_cancel_activity",
     "request_cancel_local_activity",
@@ -42,7 +42,7 @@ class OrderedRunner(WorkflowRunner):
         self._runner = UnsandboxedWorkflowRunner()
 
     def prepare_workflow(self, defn: _Definition) -> None:
-        """Nothing is to be prepared."""
+        """Prepare the workflow as the SDK's runner does."""
         self._runner.prepare_workflow(defn)
 
     def create_instance(self, det: WorkflowInstanceDetails) -> WorkflowInstance:
@@ -53,8 +53,8 @@ class OrderedRunner(WorkflowRunner):
 class _OrderedInstance(WrappedInstance):
     """An instance whose tasks cannot be taken for heartbeats: where one might be, it leaves a mark, which is an event.
 
-    That is a task which took something in and left no command, where the one before it left none either, or where there
-    may have been a task of a rejected update between them, which leaves nothing else.
+    A task gets a mark if it received jobs and left no command, and if the task before it left none either or a task of
+    a rejected update, which leaves nothing else, may have been between them.
     """
 
     def __init__(self, instance: WorkflowInstance) -> None:
@@ -67,7 +67,7 @@ class _OrderedInstance(WrappedInstance):
         """The events of the commands of that task."""
 
     def activate(self, act: WorkflowActivation) -> WorkflowActivationCompletion:
-        """Have the workflow go on, and mark its task if nothing else shows that there was one."""
+        """Activate the workflow, and mark its task if nothing else shows that there was one."""
         completion = self._instance.activate(act)
         if not completion.HasField("successful"):
             return completion
@@ -86,7 +86,7 @@ class _OrderedInstance(WrappedInstance):
         return completion
 
     def _may_be_taken_for_heartbeat(self, act: WorkflowActivation) -> bool:
-        """True if no command was left since the task before, whichever that was."""
+        """True if the task before left no command, or if a task of a rejected update may have been in between."""
         if not self._commands:
             return True
         explained = EVENTS_OF_TASK + self._commands + sum(map(_events_of, act.jobs))

@@ -1,4 +1,4 @@
-"""Instances of workflows around those of the SDK."""
+"""Workflow instances that wrap those of the SDK."""
 
 from temporalio.converter import SerializationContext, StorageDriverStoreContext
 from temporalio.worker import WorkflowInstance
@@ -7,23 +7,23 @@ from temporalio.workflow import Info
 
 
 class WrappedInstance(WorkflowInstance):
-    """An instance that is another one in all but how it is activated."""
+    """An instance that delegates everything but its activation to another one."""
 
     def __init__(self, instance: WorkflowInstance) -> None:
         self._instance = instance
 
     def get_serialization_context(self, command_info: CommandInfo | None) -> SerializationContext | None:
-        """That of the workflow."""
+        """The serialization context of the wrapped instance."""
         return self._instance.get_serialization_context(command_info)
 
     def get_external_store_context(self, command_info: CommandInfo | None) -> StorageDriverStoreContext:
-        """That of the workflow."""
+        """The external store context of the wrapped instance."""
         return self._instance.get_external_store_context(command_info)
 
     def get_info(self) -> Info:
-        """That of the workflow."""
+        """The info of the wrapped instance."""
         return self._instance.get_info()
 
     def get_thread_id(self) -> int | None:
-        """That of the workflow."""
+        """The thread id of the wrapped instance."""
         return self._instance.get_thread_id()

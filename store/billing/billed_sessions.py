@@ -14,7 +14,7 @@ from store.database.tables import ledger
 class BilledFilter:
     """The ledger rows from `start` to before `end`, of a model and a purpose where these are given.
 
-    A model is one that tokens were used of, or what an amount is named after: `duration` for the price of seconds.
+    `model` is a model whose tokens were used, or another item of a cost breakdown: `duration`, the price of seconds.
     """
 
     start: datetime
@@ -23,7 +23,7 @@ class BilledFilter:
     purpose: Purpose | None = None
 
     def session_ids(self, organization_id: str, *, is_sqlite: bool) -> Select[str]:
-        """SQL for the ids of the sessions that these rows belong to. The work is that of the rows in the range."""
+        """SQL for the ids of the sessions that these rows belong to. It reads only the rows in the range."""
         found = select(ledger.c.session_id).where(
             ledger.c.organization_id == organization_id,
             ledger.c.created_at >= self.start,

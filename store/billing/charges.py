@@ -1,4 +1,4 @@
-"""Billing: ledger rows and totals out of saved steps, one row for each thing that was bought, once."""
+"""Billing: ledger rows and totals from saved steps, where each paid model call is billed once."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ _ENTRIES = select(ledger.c.usage, ledger.c.cost).where(
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """Who is billed, and for which session with which version of which agent."""
+    """The organization that is billed, and the session, agent and version that it is billed for."""
 
     organization_id: str
     session_id: str
@@ -42,7 +42,7 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class ChargeItem:
-    """One row of the ledger: a turn, or work beside the turns, under the id that its steps were saved under."""
+    """One row of the ledger: a turn or an auxiliary model call, with the id under which its steps are saved."""
 
     id: str
     purpose: Purpose
@@ -50,22 +50,22 @@ class ChargeItem:
 
 
 class ChargeWriter:
-    """Bills inside transactions of others. An item that was billed before changes nothing."""
+    """Bills in the caller's transaction. An item that was billed before adds only the model calls made since then."""
 
     def __init__(self, database: Database) -> None:
         self._insert = insert_new(database, ledger, key=["session_id", "turn_id", "entry"]).returning(ledger.c.turn_id)
         self._add_totals = insert_or_add(database, usage_totals, key=["organization_id", "day", "model"])
 
     def bill(self, connection: Connection, account: Account, items: Sequence[ChargeItem], now: datetime) -> int:
-        """Write down what is new, and add it to the organization's totals. Returns how many items that were.
+        """Insert the ledger rows that are missing, and add them to the organization's totals; returns their number.
 
-        All sessions of an organization add to the same rows: this comes last in a transaction.
+        Call this last in a transaction: all sessions of an organization update the same totals.
         """
         if not items:
             return 0
         billed = set(connection.execute(self._insert, [_row(account, item, now) for item in items]).scalars())
         new = [item for item in items if item.id in billed]
-        again = _bought_again(connection, account.session_id, [item for item in items if item.id not in billed])
+        again = _called_again(connection, account.session_id, [item for item in items if item.id not in billed])
         if again:
             connection.execute(self._insert, [_row(account, item, now, entry) for item, entry in again]).close()
         totals = totals_of((item.bill, item.purpose) for item in (*new, *(item for item, _ in again)))
@@ -81,13 +81,13 @@ def bills_of(connection: Connection, session_id: str, seconds: Mapping[str, floa
     """The bill of each of these ids: the sum over its saved steps, with the seconds that it took."""
     if not seconds:
         return {}
-    bought: dict[str, list[ModelReply]] = {}
+    replies: dict[str, list[ModelReply]] = {}
     for turn_id, reply in connection.execute(_REPLIES, {"session_id": session_id, "turn_ids": list(seconds)}):
-        bought.setdefault(turn_id, []).append(ModelReply.model_validate_json(reply))
-    return {each: bill_of(bought.get(each, ()), duration) for each, duration in seconds.items()}
+        replies.setdefault(turn_id, []).append(ModelReply.model_validate_json(reply))
+    return {each: bill_of(replies.get(each, ()), duration) for each, duration in seconds.items()}
 
 
-def _bought_again(connection: Connection, session_id: str, items: Sequence[ChargeItem]) -> list[tuple[ChargeItem, int]]:
+def _called_again(connection: Connection, session_id: str, items: Sequence[ChargeItem]) -> list[tuple[ChargeItem, int]]:
     """Model calls made for items after they were billed, each with the number of its entry.
 
     After a reset a turn may be answered again: both replies were paid for.

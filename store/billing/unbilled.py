@@ -38,12 +38,12 @@ _LATE = (
     .order_by(steps.c.turn_id, steps.c.step, steps.c.created_at)
 )
 _AUXILIARY: Mapping[str, Purpose] = {"caller": "caller", "judge": "judge", "summary": "summary"}
-"""Purposes of calls by the name that they have in place of a node's."""
+"""Purposes of auxiliary model calls, by the name that is saved in place of a node id."""
 
 
 @dataclass(frozen=True, slots=True)
 class UnbilledCalls:
-    """The replies that were bought under one id: a turn's, or that of an auxiliary call."""
+    """The paid replies that are saved under one id: a turn's, or that of an auxiliary model call."""
 
     id: str
     node_id: str
@@ -61,7 +61,7 @@ def unbilled_calls(connection: Connection, session_id: str) -> list[UnbilledCall
 
 
 def late_calls(connection: Connection, session_id: str, since: datetime) -> list[UnbilledCalls]:
-    """All calls under the ids under which something was bought since a time, billed or not."""
+    """All calls, billed or not, of the ids for which a step was saved at or after `since`."""
     return _by_id(connection.execute(_LATE, {"session_id": session_id, "since": since}))
 
 

@@ -1,6 +1,6 @@
 """Usage of a range of time by day, agent, model and purpose, added up from the ledger in the database.
 
-The work is that of the ledger's rows in the range: nothing is kept beside them. Amounts are added as whole picodollars.
+Each query reads the ledger's rows in the range; there are no stored sums. Amounts are added as whole picodollars.
 """
 
 from collections.abc import Collection, Iterable
@@ -21,7 +21,7 @@ from store.database.tables import agents
 
 Dimension = Literal["day", "agent", "model", "purpose"]
 BUCKET_SECONDS = 900
-"""Seconds of the periods that days are made of: every time zone's days begin at a quarter of an hour."""
+"""Seconds of the periods that make up a day: in every time zone, days begin on a quarter of an hour."""
 
 _TOKENS = (
     "prompt_tokens",
@@ -43,7 +43,7 @@ _PICODOLLARS_IN_SQLITE = (
 
 
 class UsageKey(NamedTuple):
-    """The key of a row of usage: None for everything that it was not divided by."""
+    """The key of a row of usage: None for each dimension by which the usage is not divided."""
 
     day: date | None = None
     agent_id: str | None = None
@@ -53,7 +53,7 @@ class UsageKey(NamedTuple):
 
 @dataclass
 class UsageSum:
-    """Usage and cost of one key. `turns` counts turns; those that used several models count for each."""
+    """Usage and cost of one key. `turns` counts turns; a turn that used several models counts for each of them."""
 
     turns: int = 0
     milliseconds: int = 0

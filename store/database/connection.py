@@ -94,7 +94,7 @@ class Database:
     async def require_room(self) -> None:
         """Raises StoreUnavailable when writes would be lost: a SQLite file that was removed, or a disk without room.
 
-        It costs next to nothing, and looks at the files only.
+        It is cheap: it only checks the file and the free space of its disk.
         """
         with self._outages():
             await self._at.require_room()

@@ -7,7 +7,7 @@ from store.database.connection import Database
 
 
 def json_text(database: Database, column: ColumnElement[str], *path: str) -> ColumnElement[str]:
-    """SQL for the member at a path of a document, as JSON text; NULL where there is none. `path` is the code's own."""
+    """SQL for the member at a path of a document, as JSON text; NULL where there is none. Clients never set `path`."""
     if database.is_sqlite:
         found: ColumnElement[str] = func.json_extract(column, f"$.{'.'.join(path)}", type_=Text())
         return found

@@ -53,7 +53,7 @@ def moment_and_number_after(cursor: str) -> tuple[datetime, int]:
 
 
 def _is_row_number(number: int) -> bool:
-    """True for a number that a row can have; to Python, `true` is a number as well."""
+    """True for a number that a row can have; in Python a bool is an int as well."""
     return not isinstance(number, bool) and 0 <= number < _NUMBERS_END
 
 

@@ -13,12 +13,12 @@ from store.database.sqlite_threads import Result, Work
 STATEMENT_TIMEOUT_SECONDS = 30
 """Timeout of one statement: as long as an attempt to settle may take."""
 IDLE_CHECK_SECONDS = 0.01
-"""Pause between two looks at connections that are in use while the pool is closed."""
+"""Pause between two checks for connections that are still in use while the pool is being closed."""
 _PROBE = text(
     "UPDATE alembic_version SET version_num = version_num"
     " WHERE version_num IN (SELECT version_num FROM alembic_version FOR UPDATE SKIP LOCKED)"
 )
-"""A write that changes nothing, and waits for no migration that is under way."""
+"""A write that changes nothing, and does not wait for a running migration."""
 
 
 class PostgresqlServer:
@@ -53,16 +53,16 @@ class PostgresqlServer:
             await patient.dispose()
 
     async def require_room(self) -> None:
-        """Nothing to do: the disk is the server's own, and `probe_write` shows what it makes of it."""
+        """Do nothing: the disk is the server's own, and `probe_write` detects a full one."""
 
     async def probe_write(self) -> None:
-        """Write a row. Raises what the server raises while it is read-only or its disk is full."""
+        """Write a row. Raises the server's error while it is read-only or its disk is full."""
         await self.write(_write_probe)
 
     async def aclose(self) -> None:
-        """Finish running work, then close all connections. Work that takes longer than a wait for a connection is cut.
+        """Finish running work, for at most as long as a wait for a connection, then close all connections.
 
-        A connection in use is not the pool's to close: given back to a pool that was disposed, it would stay open.
+        A pool does not close connections in use: one that is returned after the pool was disposed would stay open.
         """
         pool = cast(AsyncAdaptedQueuePool, self.engine.pool)
         with suppress(TimeoutError):

@@ -55,10 +55,10 @@ class SqliteFile:
         """Raises OSError when the file is not the one that was opened first, or its disk is full."""
         if self._look is None or self._look.done() or self._look.get_loop() is not asyncio.get_running_loop():
             self._look = in_daemon_thread(self._require_room, name="store-room")
-        await asyncio.shield(self._look)  # one that a dead disk does not answer is joined, not repeated
+        await asyncio.shield(self._look)  # a check that hangs on a dead disk is shared, not repeated
 
     async def probe_write(self) -> None:
-        """Write a page. Raises what SQLite raises on a disk that is full or read-only."""
+        """Write a page. Raises SQLite's error on a disk that is full or read-only."""
         await self.write(_write_probe)
 
     def _require_room(self) -> None:

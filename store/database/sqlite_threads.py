@@ -54,7 +54,7 @@ class SqliteThreadPool:
     async def aclose(self) -> None:
         """Finish the queued work, close the connections and end the threads.
 
-        A thread that does not end in time is left behind: a disk that does not answer must not keep a process.
+        A thread that does not end in time is left behind: a disk that does not answer must not keep a process alive.
         """
         threads, self._threads = self._threads, []
         for _ in threads:

@@ -169,7 +169,7 @@ sessions = Table(
     Column("recorded_at", UtcDateTime),
     # The sequence number of the session's newest event.
     Column("event_count", Integer, nullable=False),
-    # The execution that the session is: continue-as-new and resets keep it. Empty until the session was settled.
+    # The first run of the session's workflow: continue-as-new and resets keep it. Empty until the session was settled.
     Column("first_run_id", CleanText),
     Index("ix_sessions_newest", "organization_id", "created_at", "number"),
     Index("ix_sessions_newest_of_status", "organization_id", "status", "created_at", "number"),
@@ -228,7 +228,7 @@ embed_sessions = Table(
 rate_limits = Table(
     "rate_limits",
     metadata,
-    # A digest of what is limited. Rows are removed once nothing of the allowance is used.
+    # A digest of the limit and its subject. A row is removed once its whole allowance is available again.
     Column("key", CleanText, primary_key=True),
     # When the whole allowance is back, in microseconds since 1970.
     Column("used_until", BigInteger, nullable=False, index=True),
@@ -262,7 +262,7 @@ branches = Table(
 chat_addresses = Table(
     "chat_addresses",
     metadata,
-    # A message that came by a chat protocol. Digests are removed with their session.
+    # A message that came over a chat protocol. Digests are removed with their session.
     Column("session_id", ForeignKey("sessions.id", ondelete="CASCADE"), primary_key=True),
     Column("message_key", CleanText, primary_key=True),
     Column("organization_id", CleanText, nullable=False),
@@ -288,7 +288,7 @@ steps = Table(
     "steps",
     metadata,
     Column("session_id", CleanText, primary_key=True),
-    # A digest of what was asked, and that of the step before; empty for a session's first.
+    # The digest of the model call, and that of the step before, which is empty for a session's first.
     Column("digest", CleanText, primary_key=True),
     Column("after", CleanText, nullable=False),
     Column("turn_id", CleanText, nullable=False),
@@ -336,7 +336,7 @@ ledger = Table(
     Column("id", CleanText, nullable=False),
     Column("organization_id", CleanText, nullable=False),
     Column("session_id", CleanText, nullable=False),
-    # The turn's id, or that under which something was bought beside the turns.
+    # The id of the turn, or of the auxiliary model call.
     Column("turn_id", CleanText, nullable=False),
     Column("purpose", CleanText, nullable=False, server_default=text("'turn'")),
     Column("agent_id", CleanText, nullable=False),
@@ -346,7 +346,7 @@ ledger = Table(
     Column("cost", Document, nullable=False),
     Column("picodollars", BigInteger, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
-    # Counts the rows of one turn: the first is 0, and more follow only where something was bought again.
+    # Counts the rows of one turn: the first is 0, and more follow only where a model call was paid for again.
     Column("entry", Integer, nullable=False, server_default=text("0")),
     UniqueConstraint("session_id", "turn_id", "entry"),
     Index("ix_ledger_organization_id_number", "organization_id", "number"),
@@ -367,7 +367,7 @@ usage_totals = Table(
     metadata,
     Column("organization_id", CleanText, primary_key=True),
     Column("day", Date, primary_key=True),
-    # Empty for what belongs to no model: the number of turns and how long they took; "duration" for what that cost.
+    # Empty for totals that belong to no model: the number of turns and their duration; "duration" for its cost.
     Column("model", CleanText, primary_key=True),
     Column("turns", BigInteger, nullable=False),
     Column("milliseconds", BigInteger, nullable=False),
@@ -385,7 +385,7 @@ usage_totals = Table(
 erasures = Table(
     "erasures",
     metadata,
-    # Nothing that was said: only that there was such a session, and who pays what is still billed of it.
+    # No content: only that the session existed, and who pays for what is still billed.
     Column("session_id", CleanText, primary_key=True),
     Column("organization_id", CleanText, nullable=False),
     Column("agent_id", CleanText, nullable=False),
@@ -397,7 +397,7 @@ erasures = Table(
 blobs = Table(
     "blobs",
     metadata,
-    # What the payload is of: the id of a workflow, whatever its run. Nothing here refers to a row of `sessions`.
+    # The workflow that the payload belongs to, in any of its runs. Nothing here refers to a row of `sessions`.
     Column("workflow_id", CleanText, primary_key=True),
     Column("key", CleanText, primary_key=True),
     Column("stored_at", UtcDateTime, nullable=False),
@@ -438,7 +438,7 @@ runs = Table(
     # Without a foreign key: the verdict on a session outlives the session.
     Column("session_id", CleanText, nullable=False),
     Column("started_at", UtcDateTime, nullable=False),
-    # Reserved of the suite's budget until there is a verdict.
+    # Part of the suite's budget, reserved until there is a verdict.
     Column("held_picodollars", BigInteger, nullable=False, server_default="0"),
     # All empty until there is a verdict.
     Column("ended_at", UtcDateTime),
@@ -452,7 +452,7 @@ runs = Table(
 reconciliations = Table(
     "reconciliations",
     metadata,
-    # What the reconciler found and did, one row for each session or suite that it changed.
+    # Findings and actions of the reconciler, one row for each session or suite that it changed.
     Column("number", Number, primary_key=True),
     Column("created_at", UtcDateTime, nullable=False),
     Column("subject", CleanText, nullable=False),

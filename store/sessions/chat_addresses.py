@@ -1,4 +1,4 @@
-"""Addresses of messages that came by a chat protocol: digests of the conversation, which its client sends as history.
+"""Addresses of messages sent over a chat protocol: digests of the conversation, which the client sends as history.
 
 An address is written before its message is sent, so that it never waits for a reply or for a settlement. It is
 removed with its session.
@@ -18,7 +18,7 @@ from store.database.upsert import insert_new
 from store.sessions.turn_rows import message_key
 
 MAX_CANDIDATES = 20
-"""Addresses with one digest that are looked at: those that fit best."""
+"""The most addresses that one look-up returns; the best matches are kept."""
 
 _IN_SESSION = chat_addresses.c.session_id == bindparam("of_session", type_=CleanText())
 _KEY = _IN_SESSION & (chat_addresses.c.message_key == bindparam("of_message", type_=CleanText()))
@@ -51,8 +51,8 @@ _STOPPED = select(chat_addresses.c.is_stopped).where(_KEY)
 class ChatAddress:
     """The address of one message. `asked` is the digest up to it, `system` that of its session's system messages.
 
-    With `is_whole` the digest begins with the session's first message; others do not name a place. `has_history` is
-    true when the client sent earlier messages too.
+    With `is_whole` the digest begins with the session's first message; only such addresses are found by digest.
+    `seen` is the digest up to the reply. `has_history` is true when the client sent earlier messages too.
     """
 
     session_id: str
@@ -94,7 +94,7 @@ class ChatAddressStore:
         return await self._database.write(work)
 
     async def complete(self, session_id: str, message_id: str, seen: str, *, asked: str) -> None:
-        """Store the digest of a conversation up to the reply to a message, if it was that conversation up to there."""
+        """Store the digest of a conversation up to the reply to a message, if `asked` is the one up to the message."""
         values = {"of_session": session_id, "of_message": message_key(message_id), "digest": seen, "up_to": asked}
         await self._database.write(lambda connection: connection.execute(_SET_SEEN, values).close(), autocommit=True)
 
@@ -116,7 +116,7 @@ class ChatAddressStore:
         await self._database.write(work)
 
     async def seen(self, organization_id: str, digest: str, *, system: str, session_id: str | None = None) -> Addresses:
-        """The places up to which a client has seen a conversation, the best first; also those of one session only.
+        """The addresses whose digest up to the reply is this one, the best first; of one session if it is given.
 
         Sessions with the same system messages come first, then those whose newest message it is, then the newest.
         """
@@ -126,12 +126,12 @@ class ChatAddressStore:
     async def asked(
         self, organization_id: str, digests: Sequence[str], *, system: str, session_id: str | None = None
     ) -> Addresses:
-        """The messages with which one of these conversations ends, in the order of `seen`."""
+        """The addresses whose digest up to the message is one of these, in the order of `seen`."""
         found = _candidates(organization_id, session_id).where(chat_addresses.c.asked.in_(digests))
         return await self._list(found, system)
 
     async def known(self, organization_id: str, digests: Sequence[str]) -> set[str]:
-        """Those of the digests that are of a place or of a message in any session."""
+        """Those of the digests that `seen` or `asked` would find in any session of the organization."""
         own = (chat_addresses.c.organization_id == organization_id, chat_addresses.c.is_whole)
         statements = [
             select(column).where(*own, column.in_(digests)).distinct()

@@ -92,12 +92,12 @@ class LateReplies:
     def __init__(self, database: Database) -> None:
         self._billing = ChargeWriter(database)
 
-    def bill(self, connection: Connection, session_id: str, bought_as: str, reply: ModelReply) -> bool:
-        """Bill a reply in a ledger row of its own, at most once per `bought_as`. False if no session was erased."""
+    def bill(self, connection: Connection, session_id: str, item_id: str, reply: ModelReply) -> bool:
+        """Bill a reply in a ledger row of its own, at most once per `item_id`. False if no session was erased."""
         erased = connection.execute(_ERASED, {"session_id": session_id}).one_or_none()
         if erased is None:
             return False
-        items = [_item(bought_as, [reply])]
+        items = [_item(item_id, [reply])]
         self._billing.bill(connection, _account(session_id, erased), items, datetime.now(UTC))
         return True
 
@@ -110,9 +110,9 @@ def _remove_verdict_texts(connection: Connection, session_id: str) -> None:
         connection.execute(_SET_VERDICT, {"of_session": session_id, "verdict": verdict})
 
 
-def _item(bought_as: str, replies: Iterable[ModelReply]) -> ChargeItem:
+def _item(item_id: str, replies: Iterable[ModelReply]) -> ChargeItem:
     """The charge for these replies. Their purpose is not known any more: they are billed as a turn."""
-    return ChargeItem(bought_as, "turn", bill_of(replies, duration_seconds=UNKNOWN_DURATION_SECONDS))
+    return ChargeItem(item_id, "turn", bill_of(replies, duration_seconds=UNKNOWN_DURATION_SECONDS))
 
 
 def _account(session_id: str, owner: Row[*tuple[object, ...]]) -> Account:

@@ -20,10 +20,10 @@ from store.sessions.turn_rows import turn_values
 COMPLETION = "session_completed"
 """The type of a session's last event."""
 RESET = "session_reset"
-"""The type of the event after which a session goes on, also one that had ended."""
+"""The type of the event of a reset, after which even an ended session continues."""
 
 _FACTS_OF_TURNS = frozenset({"approval_requested", "client_call_requested", "client_call_closed"})
-"""Events of a session that belong to a turn, which stands in their payload."""
+"""Events of a session that belong to a turn, whose id is in their payload."""
 
 Recorded = Literal["recorded", "known", "too_early", "no_session"]
 """Outcome of recording a turn's start: `too_early` while the end of the previous turn is not recorded."""
@@ -149,7 +149,7 @@ class EventLog:
         return await self._database.read(work)
 
     async def facts_of_turn(self, session_id: str, turn_id: str) -> list[tuple[str, dict[str, JsonValue]]]:
-        """The waits of the tool calls of a turn and their ends, oldest first: types and payloads."""
+        """The events of a turn about approvals and client tools, oldest first: types and payloads."""
         key = {"session_id": session_id, "turn_id": turn_id}
         return await self._database.read(
             lambda connection: [(row.type, row.payload) for row in connection.execute(_FACTS, key)]
@@ -194,13 +194,13 @@ class EventLog:
 
 
 def _is_closed(connection: Connection, session_id: str, turn_id: str | None) -> bool:
-    """True for a closed turn that the log does not tell of: those that a fork shares with its source."""
+    """True for a closed turn. The log of a fork has no events of the closed turns that it shares with its source."""
     status = connection.execute(_STATUS, {"session_id": session_id, "turn_id": turn_id}).scalar()
     return status is not None and status != "pending"
 
 
 def with_revision(events: Sequence[LoggedEvent], revision: int) -> list[LoggedEvent]:
-    """The events of one record, the last of which names the revision that all of them lead to."""
+    """The events of one record. The last one carries the revision of the session after all of them."""
     *others, last = events
     return [*others, last if "revision" in last.payload else last.with_revision(revision)]
 
@@ -242,18 +242,18 @@ def events_of(turns: Iterable[Turn], facts: Iterable[SessionFact]) -> list[Logge
 
 
 def start_of(turn: Turn) -> LoggedEvent:
-    """The event that a turn has started."""
+    """The event of a turn's start."""
     place: dict[str, JsonValue] = {"index": turn.index, "parent_id": turn.parent_id}
     return LoggedEvent(starting_key(turn.id), "turn_started", turn.id, turn.created_at, place)
 
 
 def starting_key(turn_id: str) -> str:
-    """The key of the event that a turn has started."""
+    """The key of the event of a turn's start."""
     return f"{turn_id}/started"
 
 
 def closing_key(turn_id: str) -> str:
-    """The key of the event that a turn is over."""
+    """The key of the event of a turn's end."""
     return f"{turn_id}/closed"
 
 
@@ -267,7 +267,7 @@ def _of_turn(turn: Turn) -> Iterable[LoggedEvent]:
 
 
 def _of_fact(fact: SessionFact) -> LoggedEvent:
-    """The event of a fact; what a tool call of a turn waits for belongs to that turn."""
+    """The event of a fact; one about an approval or a client tool belongs to a turn."""
     turn_id = fact.payload.get("turn_id") if fact.type in _FACTS_OF_TURNS else None
     return LoggedEvent(
         fact.key, fact.type, turn_id if isinstance(turn_id, str) else None, fact.created_at, fact.payload

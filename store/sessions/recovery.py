@@ -1,4 +1,4 @@
-"""The record of a session as its workflow compares itself with it, and turns that are put back into it."""
+"""Recovery: a session's record for its workflow to compare itself with, and the restoring of missing turns."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -39,7 +39,7 @@ _SAVED = select(steps.c.digest, steps.c.reply).where(
 )
 _SET_COUNT = update(sessions).where(sessions.c.id == bindparam("of_session"))
 IDS_AT_ONCE = 500
-"""Databases take some thousands of values in one statement."""
+"""Ids in one statement; databases limit the number of values in a statement to some thousands."""
 
 
 class RecoveryStore:
@@ -52,7 +52,7 @@ class RecoveryStore:
         self._charges = ChargeWriter(database)
 
     async def rejection_of(self, organization_id: str, session_id: str, first_run_id: str) -> str | None:
-        """Why an execution may not begin a session: another one has, or the session was erased. None when it may."""
+        """The reason an execution may not begin a session (another one has, or it was erased); None when it may."""
         key = {"session_id": session_id, "organization_id": organization_id}
 
         def read(connection: Connection) -> str | None:
@@ -136,7 +136,7 @@ class RecoveryStore:
         return restored
 
     def _put_back(self, connection: Connection, step: SavedStep) -> int:
-        """Insert a step where none of its digest is saved. Returns how many were inserted."""
+        """Insert a step unless one with its digest is saved. Returns how many were inserted."""
         return connection.execute(self._insert_step, step_values(step)).rowcount
 
     def _put_back_turn(self, connection: Connection, step: SavedStep) -> int:
@@ -161,7 +161,7 @@ class RecoveryStore:
 
 
 WHOLE_TURN = "whole-turn-"
-"""Begins the digest of a step that stands for a turn which left no checkpoint: no later step goes on from it."""
+"""Prefix of the digest of a step that stands for a turn without a checkpoint; no later step continues from it."""
 
 
 def _turns(connection: Connection, session_id: str, turn_ids: Sequence[str]) -> tuple[Turn, ...]:

@@ -1,4 +1,4 @@
-"""Filters and orders of an agent's sessions by what their heads say, on SQLite and PostgreSQL."""
+"""Filters and orders of an agent's sessions by the contents of their heads, on SQLite and PostgreSQL."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -12,15 +12,15 @@ from sqlalchemy.dialects.postgresql import JSONB
 from store.database.tables import sessions
 
 MAX_NUMBER: Final = 1e15
-"""Numbers of filters are cut to this, so that every database can compare them."""
+"""Numbers of filters are clamped to this, so that every database can compare them."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunFilters:
     """Conditions on sessions, all of which must hold; None means no condition.
 
-    `dispositions` are words for how a session ended. `words` are those of completion reasons that have another word
-    than themselves: with one of them, a disposition that the conversation gave wins.
+    `dispositions` are words for how a session ended. `words` maps completion reasons to their dispositions; for these
+    reasons, a disposition in the gathered context takes precedence.
     """
 
     created_from: datetime | None = None

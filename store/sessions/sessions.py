@@ -171,7 +171,7 @@ _BRANCHES = select(branches).where(branches.c.session_id == bindparam("session_i
 
 
 class SessionStore:
-    """The read model of sessions. Settlement keeps it up to date; a session's workflow holds the live truth."""
+    """The read model of sessions. Settlement keeps it up to date; the current state is in the session's workflow."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -189,7 +189,7 @@ class SessionStore:
     async def create_once(self, session: NewSession) -> StoredSession:
         """Create a session with a derived id, or return the one that an earlier call with this id has created.
 
-        The database decides between calls at the same time, also of several processes. Raises SessionErased for the
+        The database decides between concurrent calls, also those of other processes. Raises SessionErased for the
         id of an erased session.
         """
         values = {**asdict(session), "event_count": 0}
@@ -265,8 +265,10 @@ class SessionStore:
         return [Turn.model_validate_json(document) for document in documents]
 
     async def turns_with(self, session_id: str, words: str) -> set[str]:
-        """The ids of the recorded turns whose documents have these words, in any case: those that say them, and others
-        that have them in the name of a member."""
+        """The ids of the recorded turns whose JSON documents contain these words, ignoring case.
+
+        Names of members count too, so that a turn may be found that does not show the words.
+        """
         written = json.dumps(words, ensure_ascii=False)[1:-1]
         statement = select(turns.c.id).where(
             turns.c.session_id == session_id, turns.c.document.icontains(written, autoescape=True)
@@ -315,8 +317,8 @@ class SessionStore:
     ) -> Page[StoredSession]:
         """Sessions that were settled at least once, newest first or last changed first. `agent` is an id or a name.
 
-        `search` is looked for in names, ids, tags and initial contexts: in the next `MAX_SEARCHED` sessions, so that a
-        page may hold few of those that are found, or none, and go on all the same.
+        `search` is looked for in names, ids, tags, dispositions, completion reasons and initial contexts. A page
+        searches the next `MAX_SEARCHED` sessions only, so it may hold few matches or none and still have a next page.
 
         Raises ValueError for an invalid cursor.
         """
@@ -371,7 +373,7 @@ class SessionStore:
         return {row.session_id: row.idx for row in rows}
 
     def _has_text(self, search: str) -> ColumnElement[bool]:
-        """SQL for the sessions with a text in their name, id, tags or initial context, in any case."""
+        """SQL for the sessions with a text in one of the fields that `list` searches, ignoring case."""
         paths = ("gathered_context", "call_tags"), ("gathered_context", "call_disposition"), ("completion_reason",)
         endings = (json_text(self._database, sessions.c.head, *path) for path in paths)
         texts = (sessions.c.name, sessions.c.id, cast(sessions.c.initial_context, Text()), *endings)
@@ -407,7 +409,7 @@ class SessionStore:
         return await self._database.read(work)
 
     async def counts(self, organization_id: str) -> dict[str, int]:
-        """The numbers of settled sessions by the ids of their agents; agents without any are not among them."""
+        """The numbers of settled sessions by the ids of their agents; agents without any are left out."""
         statement = (
             select(sessions.c.agent_id, func.count().label("number"))
             .where(sessions.c.organization_id == organization_id, sessions.c.recorded_at.is_not(None))

@@ -39,10 +39,10 @@ SessionRow = Row[str | None, int, datetime | None, int | None, str | None]
 class SettlementStore:
     """Bills and records, idempotent by session and turn.
 
-    What a turn costs is the sum over its saved steps, whatever the turn itself says: that is what was
-    bought. The first settlement of a turn bills it; later ones only bring its record up to date. A turn
-    that is still pending is recorded and not billed. What was bought beside the turns is billed in the same way.
-    When a session was erased meanwhile, its turns are billed and nothing else is recorded.
+    The cost of a turn is the sum over its saved steps, whatever the turn itself says: those are the model calls that
+    were paid for. The first settlement of a turn bills it; later ones update its record, and bill model calls that were
+    made since then. A turn that is still pending is recorded and not billed. Auxiliary model calls are billed in the
+    same way. When a session was erased meanwhile, its turns are billed and nothing else is recorded.
     """
 
     def __init__(self, database: Database) -> None:
@@ -53,16 +53,16 @@ class SettlementStore:
         self._billing = ChargeWriter(database)
 
     async def settle(self, input: SettleTurnsInput) -> SettleTurnsResult:
-        """Bill and record in one transaction, and compare the record of before with what the session knows.
+        """Bill and record in one transaction, and compare the earlier record with what the session expects.
 
-        The record of another execution is left as it is; what was bought is billed all the same.
+        The record of another execution is left as it is; the model calls are billed all the same.
 
         Raises StoreUnavailable: then nothing has happened, or all of it, and it is safe to settle again.
         """
         return await self._database.write(lambda connection: self.settle_in(connection, input))
 
     def settle_in(self, connection: Connection, input: SettleTurnsInput) -> SettleTurnsResult:
-        """Settle within a transaction of the caller's. It holds the session's row until its end."""
+        """Settle within the caller's transaction, which keeps the session's row locked until it ends."""
         now = datetime.now(UTC)
         session = _lock_session(connection, input)
         settled, items = _with_bills(connection, input)
@@ -83,7 +83,7 @@ class SettlementStore:
         *,
         keeps_head: bool,
     ) -> None:
-        """Write what happened. A head that a session has not seen yet is kept: the session will go on from it."""
+        """Write what happened. A head that the session has not seen yet is kept: the session will continue from it."""
         is_late = _is_late(session, input)
         if settled:
             write_turns = self._insert_turns if is_late else self._replace_turns
@@ -108,13 +108,13 @@ class SettlementStore:
 
 
 def _lock_session(connection: Connection, input: SettleTurnsInput) -> SessionRow | None:
-    """The session's row, held until the transaction ends: settlements of one session go one by one."""
+    """The session's row, held until the transaction ends: settlements of one session run one after another."""
     key = {"session_id": input.session_id, "organization_id": input.organization_id}
     return connection.execute(_SESSION, key).one_or_none()
 
 
 def _with_bills(connection: Connection, input: SettleTurnsInput) -> tuple[list[Turn], list[ChargeItem]]:
-    """The turns with what their saved steps say that they used and cost, and what there is to be billed."""
+    """The turns with their usage and cost by their saved steps, and the items to bill."""
     auxiliary_calls = {call.id: call for call in input.auxiliary_calls}
     own = [turn for turn in input.turns if turn.id not in input.taken_over]
     seconds = {turn.id: turn.usage.duration_seconds for turn in own}

@@ -1,4 +1,4 @@
-"""An in-memory cache of the saved steps of turns; those that lead to a step never change."""
+"""An in-memory cache of the saved steps of turns; the steps before a saved step never change."""
 
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
@@ -19,7 +19,7 @@ STEP_OVERHEAD_BYTES = 3_000
 class SavedStep:
     """One model call of a turn. `messages` are the call's serialized messages, opaque to the store.
 
-    `digest` stands for everything that was asked, `after` is the digest of the preceding step (empty for a session's
+    `digest` covers the call and all calls before it, `after` is the digest of the preceding step (empty for a session's
     first). `frame_digest` is that of the request's frame, and `sent` what was kept of the request beside it; both are
     None where they were not kept.
     """
@@ -41,7 +41,7 @@ class SavedStep:
 
 @dataclass(frozen=True, slots=True)
 class SavedTurn:
-    """The steps of a turn, one after the other, first to last; of a turn that goes on, those so far."""
+    """The consecutive steps of a turn, first to last; of an unfinished turn, those so far."""
 
     steps: tuple[SavedStep, ...]
     characters: int
@@ -123,7 +123,7 @@ class SavedTurnCache:
         return turn
 
     def add_step(self, step: SavedStep) -> None:
-        """Add a step that was just saved, with the steps of its turn before it. Where those are unknown, nothing."""
+        """Add a step that was just saved, with the steps of its turn before it. If these are not cached, add none."""
         before = self.get(step.session_id, step.after)
         if before is not None and before.steps[-1].turn_id == step.turn_id:
             self.add(_saved_turn((*before.steps, step)))
@@ -131,7 +131,7 @@ class SavedTurnCache:
             self.add(_saved_turn((step,)))
 
     def add(self, turn: SavedTurn) -> None:
-        """Add the steps that lead to one, within its turn. Those larger than the whole cache are not kept."""
+        """Add the steps of a turn, or its first ones. Those larger than the whole cache are not kept."""
         if turn.key in self._turns:
             return
         self._turns[turn.key] = turn

@@ -121,7 +121,7 @@ _STEPS_OF_CHAIN = _chain_statement()
 
 
 class HistoryMissing(LookupError):
-    """A step that the conversation goes on from is not in the store: a gap, and never the beginning."""
+    """A step that the conversation continues from is not in the store."""
 
     def __init__(self, session_id: str, digest: str) -> None:
         super().__init__(f"The session {session_id} goes on from a step that is not in the store ({digest}).")
@@ -131,9 +131,9 @@ class HistoryMissing(LookupError):
 class StepStore:
     """Stores the steps of turns. Reading a history costs as much as what is read, however long the session is.
 
-    A step is found by its digest, which stands for everything that was asked; each names the step that it came after.
-    What leads to a step never changes, so the turns that were saved or read here are cached (up to `cache_bytes`) for
-    the next turn.
+    A step is found by its digest, which covers its model call and all calls before it; each step names the one that it
+    came after. The steps before a step never change, so turns that were saved or read here are cached for the next turn
+    (up to `cache_bytes`).
     """
 
     def __init__(self, database: Database, cache_bytes: int = CACHE_BYTES) -> None:
@@ -165,7 +165,7 @@ class StepStore:
         return TurnSteps(tuple(step for step in found if step.turn_id == turn_id), after)
 
     async def _newest(self, session_id: str, turn_id: str | None) -> str:
-        """The digest of a turn's newest step; where it has none the turn's id, which is no digest: a gap."""
+        """The digest of a turn's newest step. If it has none, the turn's id: `history` raises HistoryMissing for it."""
         if turn_id is None:
             return ""
         key = {"session_id": session_id, "turn_id": turn_id}
@@ -222,7 +222,7 @@ class StepStore:
         return _oldest_first(newest_first)
 
     async def summaries(self, session_id: str, digests: Collection[str]) -> dict[str, str]:
-        """The texts of the summaries up to these steps, by their digests; those that were stopped are none."""
+        """The texts of the summaries up to these steps, by their digests; interrupted ones are left out."""
         by_id = {summary_id(digest): digest for digest in digests}
         if not by_id:
             return {}
@@ -280,7 +280,7 @@ class StepStore:
         return await self._database.write(lambda connection: self._save_without_session(connection, step))
 
     async def of_turn(self, session_id: str, turn_id: str) -> list[SavedStep]:
-        """Every step of a turn, oldest first, also those of an answer that a reset took away."""
+        """Every step of a turn, oldest first, also those of a reply that a reset discarded."""
         key = {"session_id": session_id, "turn_id": turn_id}
         return await self._database.read(lambda connection: _read(connection, _SHOWN_STEPS, key))
 

@@ -23,7 +23,7 @@ def session_details(name: str, agent: str, timeline: Timeline) -> str:
 
 
 def conversation_tail(timeline: Timeline) -> str:
-    """The newest visible turns as Markdown, with the session's status and what was spent."""
+    """The newest visible turns as Markdown, with the session's status, tokens and cost."""
     lines = [
         f"**{timeline.status}** at revision {timeline.revision}, "
         f"{timeline.usage.total_tokens} tokens, {_spent(timeline.cost)}"
@@ -57,5 +57,5 @@ def _shortened(text: str) -> str:
 
 
 def _escaped(text: str) -> str:
-    """A text of people or models as Markdown that shows it as it is."""
+    """A text with Markdown's special characters escaped."""
     return MARKUP.sub(r"\\\1", text)

@@ -21,7 +21,7 @@ from workflows.webhook_delivery import DeliverWebhookWorkflow
 
 
 class SessionLifecycle:
-    """The clocks that end a session, the last look at its conversation, and the report of its end."""
+    """The timers that end a session, the extraction after its end, and the report of its end."""
 
     def __init__(self, state: SessionState, steps: StepRunner) -> None:
         self._state = state
@@ -64,7 +64,7 @@ class SessionLifecycle:
         self._is_over = True
 
     async def report(self) -> None:
-        """Have the end reported, if anybody wants to know of it. The delivery goes on when the session has closed."""
+        """Start the delivery of the report, if there is a webhook. It continues after the session has closed."""
         start = self._state.start
         if start.webhook is None:
             return
@@ -110,7 +110,7 @@ class SessionLifecycle:
         )
 
     def _has_final_extraction(self) -> bool:
-        """True when somebody spoke at a node with variables."""
+        """True when the current node has variables, and a user has sent a message."""
         timeline = self._state.timeline
         node = self._state.agent.nodes[self._state.head.current_node_id]
         spoken = any(turn.user_message for turn in timeline.visible_turns())

@@ -28,22 +28,22 @@ from workflows.session.state import SessionState
 Item = TypeVar("Item")
 
 TURNS_AT_ONCE = 50
-"""Turns that are put back by one activity: their texts must fit into one payload."""
+"""Maximum turns that one activity restores: their texts must fit into one payload."""
 
 
 class SessionRecovery:
     """Brings one session together with its record in the store, whichever of them was set back.
 
-    `is_due` while a recovery is due or under way, `is_another_execution` when the record turns out to be of another.
-    A run that began with a reset takes the messages that Temporal delivers again as if the agent were busy: they wait
-    for their turn instead of being rejected.
+    `is_due` is true while a recovery is due or under way, `is_another_execution` once the record turns out to belong
+    to another workflow execution. After a reset, messages that Temporal delivers again are queued instead of being
+    rejected while the agent is busy.
     """
 
     def __init__(self, state: SessionState) -> None:
         self._state = state
         self._was_reset = False
         self._to_compare: frozenset[str] = frozenset()
-        """Turns that were being answered during the last recovery, or waited for that."""
+        """Turns that were being answered or queued at the last recovery."""
         self.is_due = False
         self.is_another_execution = False
         self.is_reset_run = workflow.info().run_id != workflow.info().original_execution_run_id
@@ -53,14 +53,14 @@ class SessionRecovery:
         workflow.register_random_seed_callback(lambda _: self._note_reset())
 
     @property
-    def takes_every_message(self) -> bool:
+    def expects_redelivery(self) -> bool:
         """True while messages may still come in that Temporal delivers again."""
         return self.is_reset_run and not self.is_over
 
     async def claim(self) -> str | None:
-        """Why this execution may not be the session, in a sentence; None when it may.
+        """Claim the session for this execution. Returns the reason of a rejection as a sentence, None without one.
 
-        Asked once, by the first run that ever carried the session's id: later runs and resets go on with it.
+        Only the first run of an execution claims: runs that continue as new, and resets, go on with the session.
         """
         info, start = workflow.info(), self._state.start
         if info.original_execution_run_id != info.first_execution_run_id:
@@ -88,9 +88,9 @@ class SessionRecovery:
             self._compare_again()
 
     def _compare_again(self) -> None:
-        """Compare once more when the turns are settled that were being answered during the last recovery.
+        """Compare once more, after the turns that were open at the last recovery are settled.
 
-        A turn that was answered and billed before the reset takes its saved reply: it is not paid for twice.
+        A turn that was answered and billed before the reset reuses its saved reply: it is not paid for twice.
         """
         timeline = self._state.timeline
         open_turns = {*timeline.pending, *timeline.unrecorded.turn_ids, *(each.turn_id for each in timeline.queue)}
@@ -102,7 +102,7 @@ class SessionRecovery:
         """Wait for a recovery that is due. Without one, nothing comes between the check of a command and its effect.
 
         After a reset, Temporal delivers signals and updates again in their order, but a replay hands over all signals
-        first. A command therefore waits for the signals that came with it, so that both take the same way.
+        first. A command therefore waits for the signals that came with it, so that the order is the same in a replay.
         """
         if self.is_reset_run:
             await asyncio.sleep(0)
@@ -122,9 +122,9 @@ class SessionRecovery:
     def unsettled(
         self, record: UnsettledInput, under_way: UnrecordedChanges | None, version_under_way: int | None
     ) -> UnsettledTurns:
-        """The session against its record: turns that only one of them has, and on request what is to be recorded.
+        """The session compared with its record: turns that only one of them has, and on request what is to be recorded.
 
-        `under_way` and its version are what a settlement is recording just now.
+        `under_way` are the changes that a settlement is recording now, with the version of its head.
         """
         timeline, recorded = self._state.timeline, set(record.recorded_turn_ids)
         unrecorded = timeline.unrecorded.after(under_way) if under_way else timeline.unrecorded
@@ -170,7 +170,7 @@ class SessionRecovery:
         )
 
     async def restore(self, steps: tuple[RestoredStep, ...]) -> None:
-        """Put back the turns of the active branch, and the steps of a turn under way, where the store lost them."""
+        """Restore the turns of the active branch, and the steps of a turn under way, if the store has lost them."""
         timeline = self._state.timeline
         for turns in _batches(reversed(list(timeline.path_to(timeline.leaf_id)))):
             await self._restore_batch(turns)
@@ -227,8 +227,8 @@ class SessionRecovery:
         self._was_reset = True
         self.is_due = True
         self.is_over = False
-        # The SDK looks at conditions only where something runs. A task that begins nothing is handed over together with
-        # the next one if its worker has forgotten it, and by itself in a later replay: the recovery begins at once.
+        # The SDK checks wait conditions only after a callback. A workflow task without commands is replayed together
+        # with the next one once it is evicted from the cache, and alone later: so the recovery begins in this task.
         self._loop.call_soon(lambda: None)
 
 

@@ -1,4 +1,4 @@
-"""Settling behind the replies: what happened is billed and recorded beside a later model call, or by itself."""
+"""Settlement behind the replies: a session's changes are billed and recorded beside a later model call, or alone."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -17,9 +17,9 @@ from workflows.session.recovery import SessionRecovery
 from workflows.session.state import SessionState
 
 SETTLE_AT_ONCE = 8
-"""So many closed turns are settled without waiting for more."""
+"""Number of closed turns that are settled without waiting for more."""
 SOON = 0.25
-"""Part of the settling time within which a settlement is so near that a run does not end before it."""
+"""Share of the settlement delay: a settlement that is due within it counts as near, and delays the end of a run."""
 SLOWER_NEXT_CALL = 1.25
 """The next model call is expected after this multiple of the time between the last two."""
 
@@ -27,11 +27,10 @@ SLOWER_NEXT_CALL = 1.25
 class SettlementLoop:
     """The settlements of one session, one after the other.
 
-    What is unsettled travels with the last model call that begins before it is due, so that a busy conversation needs
-    no settlement of its own, and several turns share one. The rest is settled by itself: when nothing was settled for
-    the settling time, when the session ends, and at once while somebody watches. A call that lasts longer than the
-    settling time does not hold it up: what travels with it is settled again, which changes nothing where it had been
-    done.
+    The unsettled record travels with the last model call that begins before it is due, so that a busy conversation
+    needs no settlement activity, and several turns share one settlement. Otherwise an activity of its own settles it:
+    when nothing was settled for the settlement delay, when the session ends, and at once while somebody watches. A
+    call that lasts longer than the delay does not hold it up: its record is settled again, which has no further effect.
 
     `keeps_the_end` is true while the end of the session is to be recorded after something else.
     """
@@ -44,7 +43,7 @@ class SettlementLoop:
         self._version: int | None = None
         """The version of the head in the settlement under way."""
         self._carried: SettleTurnsInput | None = None
-        """The settlement under way, where a model call has taken it along."""
+        """The settlement under way, if a model call carries it."""
         self._last: datetime | None = None
         self._wakes_at: datetime | None = None
         """The time to which a timer is set."""
@@ -53,11 +52,11 @@ class SettlementLoop:
         self._is_requested = False
 
     def unsettled(self, record: UnsettledInput) -> UnsettledTurns:
-        """The session against its record in the store, with a settlement that is under way."""
+        """The session compared with its record in the store, including a settlement under way."""
         return self._recovery.unsettled(record, self._under_way, self._version if self._under_way else None)
 
     def request(self) -> None:
-        """Have what is unsettled settled at once: somebody waits for its events."""
+        """Request a settlement at once: somebody waits for its events."""
         self._is_requested = True
 
     def marked(self, view: TimelineView) -> TimelineView:
@@ -76,18 +75,15 @@ class SettlementLoop:
     def is_quiet(self) -> bool:
         """True if no settlement is under way, and none is near.
 
-        Temporal does not take the end of a run if something has happened meanwhile: a worker then replays the run, to
-        end it again.
+        Temporal rejects the end of a run if something has happened meanwhile: a worker then replays the run, to end it
+        again.
         """
         is_near = self._wakes_at is not None and self._wakes_at - self._state.now() < self._settling_delay * SOON
         return self._under_way is None and not is_near
 
     @property
     def timeline_to_carry(self) -> Timeline:
-        """The timeline for the next run, in which what is being settled just now is settled again.
-
-        That changes nothing where it had been done.
-        """
+        """The timeline for the next run. It settles a settlement under way again, which has no further effect."""
         timeline = self._state.timeline
         if self._under_way is None:
             return timeline
@@ -96,7 +92,7 @@ class SettlementLoop:
         )
 
     async def settle_behind_the_replies(self) -> None:
-        """Bill and record what happened, for as long as the session lives."""
+        """Bill and record changes for as long as the session lives."""
         while True:
             await workflow.wait_condition(self._has_unsettled)
             await self._wait_for_more()
@@ -104,10 +100,10 @@ class SettlementLoop:
                 await self._settle()
 
     def take_record(self) -> SettleTurnsInput | None:
-        """The unsettled record, for a model call that begins now and has it settled meanwhile.
+        """The unsettled record, to be settled beside a model call that begins now.
 
-        None where there is nothing, where it can wait for the next call or is settled at once anyway, and where it is
-        not known what an earlier settlement did.
+        None if it is empty, can wait for the next call or is settled at once anyway, and while the result of an
+        earlier settlement is unknown.
         """
         pace = self._note_call()
         is_in_doubt = self._under_way is not None or self._state.timeline.recording_version is not None
@@ -118,7 +114,7 @@ class SettlementLoop:
         return self._carried
 
     def return_record(self, record: SettleTurnsInput, state: RecordState | None) -> None:
-        """Go on after a model call that took a record along: `state` is how it compared, None if it was not settled."""
+        """Take a record back after its model call. `state` is how it compared, None if the call did not settle it."""
         if self._carried is not record:
             return  # settled by itself meanwhile
         if state is None:
@@ -128,10 +124,10 @@ class SettlementLoop:
             self._settled(state)
 
     async def _wait_for_more(self) -> None:
-        """Wait for a model call to take along what is unsettled, for as long as the record may wait.
+        """Wait for a model call to carry the unsettled record, for as long as the record may wait.
 
-        One timer is enough for many turns: it starts again from the last settlement when it is over. A conversation in
-        which nothing was settled for that long, at the pace of people, is recorded turn by turn, at once.
+        One timer is enough for many turns: when it fires, it starts again from the last settlement. In a conversation
+        at the pace of people, where nothing was settled for that long, every turn is recorded at once.
         """
         while not self._must_settle_now() and (left := self._time_left()) > timedelta():
             await self._wait(left, was_unattended=self._is_unattended)
@@ -139,7 +135,7 @@ class SettlementLoop:
                 return
 
     def _note_call(self) -> timedelta | None:
-        """Take note of a model call that begins; returns the time since the one before, None for the first."""
+        """Note that a model call begins. Returns the time since the one before, None for the first."""
         before, self._called_at = self._called_at, self._state.now()
         return None if before is None else self._called_at - before
 
@@ -165,7 +161,7 @@ class SettlementLoop:
 
     @property
     def _settling_delay(self) -> timedelta:
-        """The longest time that a finished turn is unsettled."""
+        """The longest time that a finished turn stays unsettled."""
         timing = self._state.start.timing
         unattended = timing.settle_unattended_within if self._is_unattended else None
         return timedelta(seconds=timing.settle_within if unattended is None else unattended)
@@ -173,8 +169,8 @@ class SettlementLoop:
     @property
     def _is_unattended(self) -> bool:
         """True while a simulated user talks and nobody watches, so that nobody waits for the record."""
-        is_unheard = not self._state.is_watched and simulated_caller.is_callers_turn(self._state.timeline)
-        return is_unheard and self._state.start.timing.settle_unattended_within is not None
+        is_unwatched = not self._state.is_watched and simulated_caller.is_callers_turn(self._state.timeline)
+        return is_unwatched and self._state.start.timing.settle_unattended_within is not None
 
     async def _settle(self) -> None:
         if self._carried is not None:
@@ -189,7 +185,7 @@ class SettlementLoop:
         self._settled(result.record)
 
     def _take(self) -> SettleTurnsInput:
-        """Take what is unsettled out of the timeline, to settle it."""
+        """Take the unsettled record out of the timeline, to settle it."""
         state = self._state
         self._last = self._state.now()
         self._is_requested = False
@@ -222,7 +218,7 @@ class SettlementLoop:
     def _settled(self, record: RecordState) -> None:
         self._under_way = self._carried = None
         timeline = self._state.timeline
-        # The store keeps the head of what the session has not seen yet. A recovery knows its version, maybe already.
+        # A store that is ahead keeps its own head. The recovery reads its version, or has done so already.
         recorded_version = timeline.recorded_version if record == "is_ahead" else self._version
         self._state.timeline = timeline.model_copy(
             update={"recorded_version": recorded_version, "recording_version": None}
@@ -238,7 +234,7 @@ class SettlementLoop:
         return bool(self._state.under_way) or not to_settle.is_empty
 
     def _must_settle_now(self) -> bool:
-        """True where there is a reason not to wait. What has travelled with a call waits for the call."""
+        """True where there is a reason not to wait. A record that a model call carries waits for the call."""
         if self._is_requested and self._has_unrecorded():
             return True
         if self._carried is not None:

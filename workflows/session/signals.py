@@ -1,7 +1,7 @@
-"""Reading what came in a signal, which may have been typed by hand in the Temporal UI.
+"""Parses the arguments of signals, which may have been typed by hand in the Temporal UI.
 
-A signal with too few or too many arguments stops a workflow of the SDK. So signals take any number of any arguments,
-of which the payload converter makes plain JSON, and what is not a command becomes a rejection on the timeline.
+In the SDK, a signal with too few or too many arguments stops its workflow. So signals accept any number of arguments
+of any type, as plain JSON from the payload converter; arguments that are not a command become a recorded rejection.
 """
 
 from collections.abc import Mapping

@@ -1,7 +1,7 @@
-"""The caller's end of a session: after each reply it says its next line or hangs up, unless somebody else talks.
+"""The simulated user of a session: after each reply it sends a message or hangs up, unless somebody else takes over.
 
-In a suite, a line is generated along with the reply that it answers, where nothing can come between the two. The
-workflow then asks itself, as if it were to generate the line now, and takes the one it has if the question is the same.
+In a suite, a message is generated in the same activity as the reply that it answers, if nothing can come between the
+two. The workflow then compares its input with the one that it would use now, and sends the message if they are equal.
 """
 
 from collections.abc import Callable
@@ -26,7 +26,7 @@ from workflows.session.state import SessionState, new_turn_id
 
 
 class SimulatedCaller:
-    """The simulated user of one session. `may_begin` says whether this run of the session may begin another line."""
+    """The simulated user of one session. `may_begin` is true while this workflow run may start another model call."""
 
     def __init__(self, state: SessionState, may_begin: Callable[[], bool]) -> None:
         self._state = state
@@ -39,7 +39,7 @@ class SimulatedCaller:
         return self._is_under_way
 
     async def play(self) -> None:
-        """Hold the caller's end of the conversation for as long as the session lives."""
+        """Send messages for the simulated user until the session has ended."""
         while not self._state.timeline.is_completed:
             await self._wait_for_action()
             due = simulated_caller.next_action(self._state.timeline, at=self._state.now())
@@ -49,9 +49,9 @@ class SimulatedCaller:
                 self._stop(due)
 
     def line_after(self, progress: TurnProgress) -> NextLine | None:
-        """The line to be generated along with a reply that is asked for now; None where it may not follow at once.
+        """The input for a message to generate along with the reply that is requested now; None to generate it later.
 
-        Those who watch see a reply without waiting for the line, and outside of suites people may talk in between.
+        A watched reply does not wait for the message, and outside of suites people may send messages in between.
         """
         state = self._state
         if state.start.suite_id is None or state.is_watched or not self._may_begin():
@@ -64,7 +64,7 @@ class SimulatedCaller:
         return NextLine(asked=asked, cost_left=left)
 
     def take_line(self, line: GeneratedLine) -> None:
-        """Say a line that came along with the newest reply; bill and drop it where it is no answer any more."""
+        """Send a message that was generated with the newest reply; only bill it if the session has changed since."""
         call = AuxiliaryCall(
             id=line.call_id,
             purpose="caller",
@@ -77,14 +77,14 @@ class SimulatedCaller:
             self._record_cost(call.model_copy(update={"usage": line.result.usage, "cost": line.result.cost}))
 
     async def _wait_for_action(self) -> None:
-        """Wait until the caller has something to do: its turn, the end of its time, or its being switched on or off."""
-        had_the_floor = simulated_caller.is_callers_turn(self._state.timeline)
+        """Wait until the simulated user has to act: to send a message, to stop, or to be switched on or off."""
+        was_callers_turn = simulated_caller.is_callers_turn(self._state.timeline)
 
         def is_wanted() -> bool:
             timeline = self._state.timeline
             due = simulated_caller.next_action(timeline, at=self._state.now())
             may_act = due is not None and (due != "speak" or self._may_begin())
-            return may_act or timeline.is_completed or simulated_caller.is_callers_turn(timeline) != had_the_floor
+            return may_act or timeline.is_completed or simulated_caller.is_callers_turn(timeline) != was_callers_turn
 
         with suppress(TimeoutError):
             await workflow.wait_condition(
@@ -92,7 +92,7 @@ class SimulatedCaller:
             )
 
     async def _send_next_message(self) -> None:
-        """Say the opening as it is written, or buy the next line and say it if the floor is still the caller's."""
+        """Send the configured opening; otherwise generate the next message, and send it if it is still due."""
         opening = simulated_caller.opening_message(self._state.timeline)
         if opening is not None:
             self._send(*opening, hangs_up=False)
@@ -108,7 +108,7 @@ class SimulatedCaller:
         self._is_under_way = False
 
     async def _generate_message(self, call_id: str) -> PlayCallerResult:
-        """Buy a line. Once nobody wants to hear it, the call is cancelled, and what it has cost by then is returned."""
+        """Generate a message. A call whose message is no longer needed is cancelled, and returns its cost so far."""
         asked = self._question(self._state.timeline)
         playing = workflow.start_activity_method(
             SimulationActivities.play_caller,
@@ -127,7 +127,7 @@ class SimulatedCaller:
         return await playing
 
     def _question(self, timeline: Timeline) -> PlayCallerInput:
-        """The question to the caller's model at this state of the session."""
+        """The input of a model call for the simulated user at this state of the session."""
         start, simulation = self._state.start, self._simulation
         previous_call_id, utterances = simulated_caller.utterances_since_last_call(timeline)
         return PlayCallerInput(
@@ -148,7 +148,7 @@ class SimulatedCaller:
         return AuxiliaryCall(id=call_id, purpose="caller", after_turn_id=self._head_id, created_at=self._state.now())
 
     def _take(self, call: AuxiliaryCall, result: PlayCallerResult) -> None:
-        """Bill a line, and say it. One that comes too late, or for which there is no money, is billed and dropped."""
+        """Bill a message and send it. One that comes too late, or after the cost limit is reached, is only billed."""
         is_wanted = self._is_still_wanted(call.id)
         self._record_cost(call.model_copy(update={"usage": result.usage, "cost": result.cost}))
         if not is_wanted:
@@ -160,10 +160,10 @@ class SimulatedCaller:
         elif result.hangs_up:
             self._stop("caller_hung_up")
         else:
-            self._stop("caller_failed", f"The caller's model answered {MAX_BLANK_REPLIES} times with nothing to say.")
+            self._stop("caller_failed", f"The model of the simulated user returned {MAX_BLANK_REPLIES} empty replies.")
 
     def _take_failure(self, call: AuxiliaryCall, error: ActivityError) -> None:
-        """Bill what was saved of a line that did not come, and give up, unless it was not wanted any more."""
+        """Bill the saved steps of a failed model call, and stop the simulated user if its message was still needed."""
         is_wanted, failed = self._is_still_wanted(call.id), f"The simulated user failed: {reason_of(error)}"
         self._record_cost(call.model_copy(update={"error": None if is_cancelled_exception(error) else failed}))
         if is_wanted:
@@ -175,7 +175,7 @@ class SimulatedCaller:
         self._state.change(record_auxiliary_call(self._state.timeline, timed, at=self._state.now()))
 
     def _send(self, line: str, message_id: str, *, hangs_up: bool) -> None:
-        said = simulated_caller.send_caller_message(
+        sent = simulated_caller.send_caller_message(
             self._state.timeline,
             line,
             message_id,
@@ -183,7 +183,7 @@ class SimulatedCaller:
             hangs_up=hangs_up,
             at=self._state.now(),
         )
-        self._state.change(said)
+        self._state.change(sent)
 
     def _stop(self, reason: StopReason, error: str | None = None) -> None:
         self._state.change(
@@ -197,7 +197,7 @@ class SimulatedCaller:
         return is_due and simulated_caller.next_call_id(timeline, self._state.start.session_id) == call_id
 
     def _time_left(self) -> timedelta | None:
-        """The time left for the simulated user; None without a limit, or while somebody else talks."""
+        """The time left for the simulated user; None without a limit, or while somebody else speaks next."""
         timeline = self._state.timeline
         ends_at = simulated_caller.caller_deadline(timeline) if simulated_caller.is_callers_turn(timeline) else None
         return None if ends_at is None else max(ends_at - self._state.now(), timedelta())

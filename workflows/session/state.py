@@ -1,4 +1,4 @@
-"""The state that the parts of a session's workflow share: its input and its timeline."""
+"""The state that all parts of a session's workflow share: its input and its timeline."""
 
 from datetime import datetime
 
@@ -23,44 +23,44 @@ class SessionState:
         self.agent = start.definition
         self.timeline = timeline
         self._began_at = workflow.info().workflow_start_time
-        """The time of the run's first event. `workflow.now()` of its first task is another one in a replay if a local
-        activity outlived that task."""
+        """The time of the run's first event. `workflow.now()` in its first task differs in a replay if a local activity
+        outlived that task."""
         self._local_activity_at: datetime | None = None
         self.is_watched = False
         """True when somebody watched the session at its newest model call."""
         self.under_way: dict[str, Turn] = {}
-        """Turns that are being answered, as they stand, for those who watch; none that was recorded so."""
+        """Unrecorded progress of turns that are being answered, for watchers."""
 
     def now(self) -> datetime:
-        """The time, the same when the history is replayed.
+        """The current time, the same in a replay.
 
-        After a local activity that outlives a workflow task, `workflow.now()` is another one in a replay. What happens
-        in that moment has the time at which the run began.
+        After a local activity that outlives a workflow task, `workflow.now()` differs in a replay. Everything in that
+        moment gets the time at which the run began.
         """
         now = workflow.now()
         return self._began_at if now == self._local_activity_at else now
 
     def note_local_activity(self) -> None:
-        """Take note that a local activity has just ended, whose time is not to be relied on."""
+        """Note that a local activity has just ended: the current time may differ in a replay."""
         self._local_activity_at = workflow.now()
 
     def note_progress(self, turn: Turn, progress: TurnProgress) -> None:
-        """Have what happened so far in a turn recorded before it is over."""
+        """Keep the progress of a turn, to be recorded before the turn is over."""
         events = events_so_far(self.timeline.turns[turn.id], progress)
         self.under_way[turn.id] = turn.model_copy(update={"events": events, "node_id": progress.node_id})
 
     @property
     def head(self) -> SessionHead:
-        """Everything that is small and changes."""
+        """The small, changing state of the session."""
         return head_of(self.timeline, self.agent, workflow.info().run_id)
 
     def change(self, timeline: Timeline) -> None:
-        """Put a timeline in the place of the present one, and show it in the Temporal UI."""
+        """Replace the timeline, and show the new one in the Temporal UI."""
         self.timeline = timeline
         self.update_details()
 
     def update_details(self) -> None:
-        """Let people see the newest turns in the Temporal UI."""
+        """Show the newest turns in the Temporal UI."""
         agent = f"{self.agent.name}, version {self.start.agent.version}"
         workflow.set_current_details(session_details(self.start.name, agent, self.timeline))
 
@@ -72,9 +72,9 @@ class SessionState:
 
 
 def new_turn_id(*content: str) -> str:
-    """An id for a turn, the same when the history is replayed.
+    """An id for a turn, the same in a replay.
 
-    It depends on what the turn is for: where a part of the history was lost, the same random number is drawn again,
-    and must not name two different turns.
+    It depends on the content of the turn: where a part of the history was lost, the same random number is drawn again,
+    and two different turns must not get the same id.
     """
     return f"turn_{hex_digest_of(workflow.uuid4().hex, *content)[:12]}"

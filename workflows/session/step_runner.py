@@ -64,28 +64,28 @@ RequestApproval = Callable[[WaitingApproval], Awaitable[tuple[Decision, str]]]
 RequestResult = Callable[[WaitingClientCall], Awaitable[ClientResult | Literal["expired", "unanswered"]]]
 
 
-class RecordCarrier(Protocol):
-    """The part of a session's settlement that a step takes along."""
+class UnsettledRecords(Protocol):
+    """Hands out the unsettled record of a session to a model call, and takes it back."""
 
     def take_record(self) -> SettleTurnsInput | None:
-        """The record to be settled, for a model call that begins now; None where nothing should travel with it."""
+        """The record to be settled beside a model call that begins now; None if the call should carry none."""
         ...
 
     def return_record(self, record: SettleTurnsInput, state: RecordState | None) -> None:
-        """The call is over: how the record compared, or None where the call did not settle it."""
+        """Take a record back after its call. `state` is how it compared, None if the call did not settle it."""
         ...
 
 
-class LineAsker(Protocol):
-    """The part of a simulated user that a step takes along."""
+class NextLineSource(Protocol):
+    """Prepares the next message of a simulated user, to be generated along with a reply."""
 
     def line_after(self, progress: TurnProgress) -> NextLine | None:
-        """The line to be generated along with a reply that is asked for now; None where it may not follow at once."""
+        """The input for a message to generate along with the reply that is requested now; None to generate it later."""
         ...
 
 
 class SummaryWriter(Protocol):
-    """The part of a session that has its conversation summarised."""
+    """Starts summaries of a conversation."""
 
     @property
     def finished(self) -> int:
@@ -93,12 +93,12 @@ class SummaryWriter(Protocol):
         ...
 
     def request(self, point: SummaryPoint) -> None:
-        """Have the conversation summarised up to a step, unless a summary is being written."""
+        """Start a summary of the conversation up to a step, unless one is being written."""
         ...
 
 
 PRE_CALL = "pre_call_fetch"
-"""Stands for the id of the call that is made before the first opening."""
+"""Stands for the id of the pre-call tool's call, which no model makes."""
 
 
 INTERRUPTED = ToolResult(
@@ -127,10 +127,9 @@ class ToolWaits:
 class StepRunner:
     """The steps of one session's turns.
 
-    `waits` are what tool calls may wait for. `restore` gives the store the turns back that it has lost, with the steps
-    of the turn that is being answered. `records` has what is not settled yet, and travels with the next model call.
-    `caller` may have its next line generated along with a reply.
-    `summaries` writes a summary where the conversation needs one.
+    `waits` implements the waits of tool calls. `restore` writes back turns that the store has lost, with the steps of
+    the turn that is being answered. `records` holds the unsettled record, for the next model call to carry. `caller`
+    prepares the simulated user's next message. `summaries` starts a summary when the conversation needs one.
     """
 
     def __init__(
@@ -140,8 +139,8 @@ class StepRunner:
         *,
         waits: ToolWaits,
         restore: Restore,
-        records: RecordCarrier,
-        caller: LineAsker,
+        records: UnsettledRecords,
+        caller: NextLineSource,
         summaries: SummaryWriter,
     ) -> None:
         self._now = now
@@ -159,7 +158,7 @@ class StepRunner:
         self.are_watched = False
         """True when somebody watched the session at its newest model call."""
         self.line: GeneratedLine | None = None
-        """The simulated user's line that was generated along with the newest reply."""
+        """The simulated user's message that was generated along with the newest reply."""
 
     @property
     def checks_calls(self) -> bool:
@@ -167,7 +166,7 @@ class StepRunner:
         return bool(self._unchecked)
 
     def set_fetched_context(self, fetched: Mapping[str, JsonValue]) -> None:
-        """Let what was looked up before the first opening join what the session was started with."""
+        """Add the result of the pre-call tool to the initial context."""
         self._context = {**self._start.initial_context, **fetched}
 
     async def fetch(self, turn: Turn, tool: str) -> dict[str, JsonValue]:
@@ -177,7 +176,7 @@ class StepRunner:
         return result.assigned or variables_of(object_in(result.content)) if result.error is None else {}
 
     def begin(self, turn: Turn, checkpoint: Checkpoint | None) -> TurnProgress:
-        """Start to answer a turn from what the turns before it left."""
+        """Begin a turn, from the checkpoint that the turns before it left."""
         self._newest = turn
         self._taken = ()
         begun = begin_turn(
@@ -202,7 +201,7 @@ class StepRunner:
         )
 
     async def advance(self, progress: TurnProgress, due: NextStep) -> TurnProgress:
-        """Get what the turn is due for, and take it in."""
+        """Carry out the next step of a turn, and apply its result."""
         if due != "reply":
             return (await self._advance_without_reply(progress, due)).with_first_word(self._now())
         step = self._step(progress, partial(instructions_at, self._agent, progress.node_id))
@@ -213,7 +212,7 @@ class StepRunner:
 
     @property
     def replied_at(self) -> datetime:
-        """The present time, or that of the reply along with which a line was generated."""
+        """The time of the newest reply: now, or before the simulated user's message that was generated after it."""
         return self._now() - timedelta(seconds=self.line.seconds if self.line else 0.0)
 
     async def _advance_without_reply(self, progress: TurnProgress, due: NextStep) -> TurnProgress:
@@ -222,7 +221,7 @@ class StepRunner:
         if due == "extraction":
             step = self._extraction_step(progress)
             extraction = await self._extract(step)
-            # An extraction is no part of the conversation: what the model reads next comes after the step before.
+            # An extraction is not part of the conversation: the next step follows the step before it.
             return apply_extraction(self._agent, progress, extraction, at=self._now(), initial_context=self._context)
         calls = progress.calls
         for call, result in zip(calls, await self._run_tools(progress, calls), strict=True):
@@ -244,7 +243,7 @@ class StepRunner:
             if record is not None:
                 self._records.return_record(record, settled)
         self.are_watched = result.watched
-        # A call may not have seen the summary that was written meanwhile: the next one asks if it needs another.
+        # The call may have missed a summary that was finished meanwhile: the next one asks if it needs another.
         if result.summarize is not None and self._summaries.finished == summaries:
             self._summaries.request(result.summarize)
         self._taken = (*self._taken, RestoredStep(call=step, reply=result.reply))
@@ -273,7 +272,7 @@ class StepRunner:
         )
 
     async def _with_history(self, call: Callable[[], Awaitable[Result]]) -> Result:
-        """Make a model call. One that the store has lost the past of is made again, once, with the past put back."""
+        """Make a model call. If the store has lost its earlier steps, restore them and make the call once more."""
         try:
             return await call()
         except ActivityError as error:
@@ -283,7 +282,7 @@ class StepRunner:
         return await call()
 
     async def _run_tools(self, progress: TurnProgress, calls: tuple[ToolCall, ...]) -> list[ToolResult]:
-        """Run the tools that one reply called, at the same time. Where they are stopped, what is done still counts."""
+        """Run the tools that one reply called, at the same time. If they are stopped, finished results still count."""
         running = [
             asyncio.create_task(self._run_tool(progress, _call_id(progress, place, call), call))
             for place, call in enumerate(calls)
@@ -294,9 +293,9 @@ class StepRunner:
             return [task.result() if _has_result(task) else INTERRUPTED for task in running]
 
     async def _run_tool(self, progress: TurnProgress, call_id: str, call: ToolCall) -> ToolResult:
-        """Run one tool, once a person has allowed it where its declaration wants that."""
+        """Run one tool, after a person has approved the call if its declaration requires that."""
         tool = self._agent.tools[find_tool(self._agent.tools, call.name) or call.name]
-        # A call that is mocked goes nowhere: there is nothing to allow.
+        # A mocked call has no effect outside: there is nothing to approve.
         if tool.approval is not None and not mocks_for_tool(self._start.mocks, call.name):
             decision, reason = await self._waits.decision(self._approval(progress, call_id, call, tool.approval))
             if decision == "denied":
@@ -338,7 +337,7 @@ class StepRunner:
         self, progress: TurnProgress, call_id: str, call: ToolCall, approval: ApprovalRule
     ) -> WaitingApproval:
         known = values_of(self._agent, progress, self._context)
-        # What the model made up must not stand in for what the session knows, in words that a person decides by.
+        # Arguments from the model must not override values of the session in the reason that a person decides by.
         values = {**known, **{name: value for name, value in call.arguments.items() if known.get(name) is None}}
         return WaitingApproval(
             call_id=f"{progress.turn_id}.{call_id}",
@@ -382,9 +381,9 @@ class StepRunner:
         )
 
     async def extract_at_the_end(self, checkpoint: Checkpoint, call_id: str) -> ExtractionResult:
-        """Have the variables of the node at which the session ended read from it.
+        """Extract the variables of the node at which the session ended.
 
-        Raises ActivityError when the model could not be asked.
+        Raises ActivityError when the model call failed.
         """
         ended = TurnProgress(
             turn_id=call_id,
@@ -403,7 +402,7 @@ class StepRunner:
     def _step(
         self, progress: TurnProgress, instructions: Callable[[Mapping[str, JsonValue]], str]
     ) -> GenerateStepInput:
-        """The input of a model call. `instructions` renders what it tells the model besides the conversation."""
+        """The input of a model call. `instructions` renders the text that is sent besides the conversation."""
         start, newest = self._start, self._newest
         values = values_of(self._agent, progress, self._context)
         as_opened = template_values(self._agent, start.initial_context, {})
@@ -457,12 +456,12 @@ def opening_of(turn: Turn) -> TurnStart:
 
 
 def _call_id(progress: TurnProgress, place: int, call: ToolCall) -> str:
-    """An id that is unique within the turn, and another one for another call, should the turn be answered again."""
+    """An id that is unique within the turn, and differs for a different call if the turn is answered again."""
     return f"{progress.steps}.{place}.{call.id}.{tool_digest(progress.after, call.name, call.arguments)[:8]}"
 
 
 def object_in(content: str) -> dict[str, JsonValue]:
-    """The JSON object that a text is, or an empty one."""
+    """The JSON object in a text; an empty one if the text is something else."""
     try:
         found = json.loads(content)
     except ValueError:

@@ -16,7 +16,7 @@ from workflows.session.state import SessionState
 
 
 class Summarizer:
-    """Has one summary at a time written, and billed as an auxiliary model call. No reply waits for it."""
+    """Writes one summary at a time, billed as an auxiliary model call. No reply waits for it."""
 
     def __init__(self, state: SessionState, tasks: BackgroundTasks) -> None:
         self._state = state
@@ -35,13 +35,13 @@ class Summarizer:
         return self._is_under_way
 
     def request(self, point: SummaryPoint) -> None:
-        """Have the conversation summarised up to a step, unless a summary is being written."""
+        """Start a summary of the conversation up to a step, unless one is being written."""
         if not self._is_under_way and not self._state.timeline.is_completed:
             self._is_under_way = True
             self._tasks.start(self._write(point))
 
     async def _write(self, point: SummaryPoint) -> None:
-        """A summary that fails is left out: the conversation is cut without it, and a later reply asks again."""
+        """Write and bill a summary. If it fails, the conversation is cut without it, and a later reply asks again."""
         call = AuxiliaryCall(
             id=point.call_id, purpose="summary", after_turn_id=point.turn_id, created_at=self._state.now()
         )
@@ -55,7 +55,7 @@ class Summarizer:
         self._finished += 1
 
     async def _summarize(self, point: SummaryPoint) -> SummarizeTurnsResult:
-        """Write a summary. When the session ends it is cancelled, and what it has cost by then is returned."""
+        """Write a summary. When the session ends it is cancelled, and returns its cost so far."""
         start = self._state.start
         writing = workflow.start_activity_method(
             SummaryActivities.summarize_turns,

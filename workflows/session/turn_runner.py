@@ -71,14 +71,14 @@ class TurnRunner:
         return self._steps
 
     def begin(self) -> None:
-        """Begin to answer the turns that nobody answers yet."""
+        """Start to answer the pending turns that are not being answered yet."""
         for turn_id in self._state.timeline.pending:
             if turn_id not in self._answering:
                 turn = self._state.timeline.turns[turn_id]
                 self._answering[turn_id] = self._tasks.start(self._answer(turn))
 
     def stop(self) -> None:
-        """Stop, once each, the replies that are wanted no longer: what is under way for them is cancelled."""
+        """Cancel the replies that are to be stopped, with the activities under way for them, once each."""
         for turn_id in self._state.timeline.stopping:
             task = self._answering.get(turn_id)
             if task is not None and turn_id not in self._stopped:
@@ -86,18 +86,18 @@ class TurnRunner:
                 task.cancel()
 
     def decide(self, call_id: str, decision: Decision, reason: str) -> None:
-        """Tell the tool call that waits for it what a person has decided."""
+        """Pass a person's decision to the tool call that waits for it."""
         self._decisions[call_id] = (decision, reason)
 
     def take_results(self, results: Sequence[ClientResult], before: Timeline) -> None:
-        """Hand the results that were taken to the tool calls that waited for them `before` they were."""
+        """Pass accepted results to the tool calls that waited for them in the timeline `before`."""
         waited = {call.call_id for call in before.client_calls}
         self._results.update({result.call_id: result for result in results if result.call_id in waited})
 
     async def _answer(self, turn: Turn) -> None:
         """Take a turn from its user message to its answer, step by step.
 
-        A cancelled activity gives back what it has so far, or ends; either way the turn is closed as it then stands.
+        A cancelled activity returns a partial result, or none; either way the turn is closed with its progress so far.
         """
         await self._fetch_context(turn)
         progress = self._steps.begin(turn, self._state.timeline.checkpoint_before(turn.parent_id))
@@ -121,7 +121,7 @@ class TurnRunner:
         del self._answering[turn.id]
 
     async def _fetch_context(self, turn: Turn) -> None:
-        """Look up, once, what the agent wants to know before it opens the conversation."""
+        """Call the agent's pre-call tool, if it has one, before the first reply."""
         tool = self._state.agent.pre_call_fetch
         if tool and self._state.timeline.fetched_context is None:
             fetched = await self._steps.fetch(turn, tool)
@@ -129,10 +129,10 @@ class TurnRunner:
         self._steps.set_fetched_context(self._state.timeline.fetched_context or {})
 
     async def _request_approval(self, approval: WaitingApproval) -> tuple[Decision, str]:
-        """Wait, durably, until somebody decides on a tool call, its time is over, or its turn is no longer awaited."""
+        """Wait, durably, until somebody decides on a tool call, its time is over, or its turn is stopped."""
         self._state.change(approvals.request(self._state.timeline, approval, at=self._state.now()))
         is_settled = partial(self._is_resolved, approval)
-        # Cancelled with its turn, the call is not made: its question expires.
+        # If its turn is cancelled, the call is not made, and the approval expires.
         with suppress(TimeoutError, asyncio.CancelledError):
             await workflow.wait_condition(
                 is_settled,

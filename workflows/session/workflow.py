@@ -52,21 +52,21 @@ from workflows.session.summarizer import Summarizer
 from workflows.session.turn_runner import TurnRunner
 
 CONTINUE_AFTER_EVENTS = 1_000
-"""With one more for each turn. A worker that does not have a session in memory replays its run, which takes half a
-millisecond an event. The end of a run costs more with every turn, as the next one is given all of them."""
+"""Events of one run, plus one for each turn. A worker that does not have a session in memory replays its run, which
+takes half a millisecond an event. The end of a run costs more with every turn: the next run receives all of them."""
 PATIENCE_EVENTS = 300
 """Events for which the end of a run waits for a moment in which nothing is being settled."""
 CONTINUE_AFTER_UPDATES = 1_800
-"""Temporal takes 2,000 updates in one run."""
+"""Temporal accepts 2,000 updates in one run."""
 CONTINUE_AFTER_SIGNALS = 9_000
-"""Temporal takes 10,000 signals in one run."""
+"""Temporal accepts 10,000 signals in one run."""
 MAX_UPDATES_PER_RUN = 1_900
 MAX_EVENTS_PER_RUN = 25_000
 """Temporal ends a workflow after 51,200 events."""
 MAX_BYTES_PER_RUN = 25_000_000
 """Temporal ends a workflow after 50 MB of history."""
 CHECKED_TURN = "turn_unchecked"
-"""Stands for the id of a turn while a command is only being checked; validators must not draw ids."""
+"""Stands for the id of a turn while a command is only being checked; validators must not generate ids."""
 
 COMMAND_NAMES = {SendMessage: "send_message", EditMessage: "edit", Regenerate: "regenerate"}
 
@@ -82,7 +82,7 @@ class OpeningRule(Protocol[Command_contra]):
 
 
 class Rule(Protocol[Command_contra]):
-    """A rule that moves a session without opening a turn."""
+    """A rule that changes a session without opening a turn."""
 
     def __call__(self, timeline: Timeline, command: Command_contra, /, *, at: datetime) -> Timeline: ...
 
@@ -119,7 +119,7 @@ class SessionWorkflow:
 
     @workflow.run
     async def run(self, start: StartSession) -> SessionResult:
-        """Greet, answer what comes, settle behind the replies, and close once everything is settled."""
+        """Greet, answer messages, settle behind the replies, and close once everything is settled."""
         await self._require_own_session()
         self._state.update_details()
         self._tasks.start(self._recovery.recover_when_due())
@@ -152,11 +152,11 @@ class SessionWorkflow:
         )
 
     def _next_run(self, start: StartSession) -> StartSession:
-        """The input of the next run. It takes over what this one knows."""
+        """The input of the next run, with the timeline of this one."""
         return start.model_copy(update={"timeline": self._settling.timeline_to_carry})
 
     async def _require_own_session(self) -> None:
-        """Fail a workflow that is not its session: one started by hand with the input of another."""
+        """Fail a workflow that does not own its session, such as one started by hand with the input of another."""
         session_id = self._state.start.session_id
         if workflow.info().workflow_id != session_workflow_id(session_id):
             raise _not_its_session(
@@ -177,7 +177,7 @@ class SessionWorkflow:
             except asyncio.CancelledError:
                 self._change(rules.end(self._timeline, EndSession(reason="cancelled"), at=self._state.now()))
 
-    # --- what can be asked for -------------------------------------------------------------------
+    # --- updates, signals and queries ------------------------------------------------------------
 
     @workflow.update
     async def send_message(self, command: SendMessage) -> SendMessageResult:
@@ -190,7 +190,7 @@ class SessionWorkflow:
 
     @workflow.update
     async def edit(self, command: EditMessage) -> SendMessageResult:
-        """Say something else in a turn, and return the turn that takes its place once it is answered."""
+        """Replace the message of a turn, and return the turn that takes its place once it is answered."""
         return await self._open(rules.edit, command)
 
     @edit.validator
@@ -229,7 +229,7 @@ class SessionWorkflow:
 
     @workflow.update
     async def restore(self, command: RestoreBranch) -> SessionHead:
-        """Go back to a branch that was given up."""
+        """Restore a discarded branch."""
         return await self._apply(rules.restore, command)
 
     @restore.validator
@@ -238,7 +238,7 @@ class SessionWorkflow:
 
     @workflow.update
     async def end(self, command: EndSession) -> SessionHead:
-        """End the session; what was spent is settled before it closes."""
+        """End the session; its usage is settled before it closes."""
         return await self._apply(rules.end, command)
 
     @end.validator
@@ -247,7 +247,7 @@ class SessionWorkflow:
 
     @workflow.update
     async def approve(self, command: DecideApproval) -> SessionHead:
-        """Let a tool call that waits for a person be made."""
+        """Approve a tool call that waits for a person."""
         return await self._decide(command, "approved")
 
     @approve.validator
@@ -256,7 +256,7 @@ class SessionWorkflow:
 
     @workflow.update
     async def deny(self, command: DecideApproval) -> SessionHead:
-        """Refuse a tool call that waits for a person; the model is told the reason."""
+        """Deny a tool call that waits for a person; the model receives the reason."""
         return await self._decide(command, "denied")
 
     @deny.validator
@@ -265,7 +265,7 @@ class SessionWorkflow:
 
     @workflow.update
     async def return_results(self, command: ReturnResults) -> ReturnResultsResult:
-        """Take the results of client tools, and return their turn: as it is, or once it needs nothing of them."""
+        """Take results of client tools, and return their turn: at once, or when it is closed or needs more of them."""
         self._updates += 1
         await self._recovery.wait_until_done()
         before = self._timeline
@@ -303,7 +303,7 @@ class SessionWorkflow:
 
     @workflow.signal
     def user_message(self, *arguments: object) -> None:
-        """Say something; it waits its turn when the agent is busy. Plain text will do."""
+        """Send a message; it is queued while the agent is busy. Plain text will do."""
         self._handle_signal("user_message", arguments, lambda: self._open_from_signal(read_message(arguments)))
 
     @workflow.signal
@@ -331,17 +331,17 @@ class SessionWorkflow:
 
     @workflow.query
     def timeline(self) -> TimelineView:
-        """The conversation as people see it, with the branches that were given up."""
+        """The visible branch of the session, and its discarded branches."""
         return self._settling.marked(view_of(self._timeline, self._state.agent, workflow.info().run_id))
 
     @workflow.query
     def status(self) -> SessionHead:
-        """Everything that is small and changes."""
+        """The small, changing state of the session."""
         return self._state.head
 
     @workflow.query
     def unsettled(self, record: UnsettledInput) -> UnsettledTurns:
-        """Everything that the store has not recorded, compared with the record that is given."""
+        """The session compared with the given record; on request, with everything that is not recorded."""
         return self._settling.unsettled(record)
 
     @workflow.signal
@@ -352,7 +352,7 @@ class SessionWorkflow:
 
     @workflow.signal
     def settle(self) -> None:
-        """Settle at once what is unsettled, for somebody who begins to watch."""
+        """Settle at once, for a new watcher."""
         self._signals += 1
         self._settling.request()
 
@@ -377,7 +377,7 @@ class SessionWorkflow:
         return self._message_result(turn_id, previous_version)
 
     async def _until_answered(self, turn_id: str, *, hands_over: bool) -> None:
-        """Wait until a turn is closed, or waits for its client if that is to be handed over."""
+        """Wait until a turn is closed or, with `hands_over`, waits for its client."""
 
         def is_handed_over() -> bool:
             return hands_over and self._timeline.waits_for_client(turn_id) and not self._replies.steps.checks_calls
@@ -396,14 +396,14 @@ class SessionWorkflow:
         return new_turn_id(*content)
 
     def _as_redelivered(self, command: Opening) -> Opening:
-        """The command as it is taken: after a reset, messages that come at once wait for each other."""
-        if self._recovery.takes_every_message and _may_wait(command):
+        """The command as it is applied: after a reset, redelivered messages queue, because they arrive all at once."""
+        if self._recovery.expects_redelivery and _may_wait(command):
             return command.model_copy(update={"on_busy": "enqueue"})
         return command
 
     @contextmanager
     def _noting_rejections(self, command: SendMessage | EditMessage | Regenerate) -> Iterator[None]:
-        """Note on the timeline that a command is rejected which had been accepted before the session was reset."""
+        """Record on the timeline the rejection of a command that had been accepted before the session was reset."""
         try:
             yield
         except CommandRejected as rejected:
@@ -418,7 +418,7 @@ class SessionWorkflow:
             raise
 
     def _check_opening(self, rule: OpeningRule[Opening], command: Opening) -> None:
-        if self._recovery.takes_every_message:
+        if self._recovery.expects_redelivery:
             return
         with rejections_as_errors():
             rule(self._timeline, command, turn_id=CHECKED_TURN, at=self._state.now())
@@ -447,10 +447,10 @@ class SessionWorkflow:
         self._signals += 1
         try:
             self._change(rule())
-        except CommandRejected as refused:
+        except CommandRejected as rejected:
             self._change(
                 record_rejection(
-                    self._timeline, name, refused.rejection, message_id_of(arguments), at=self._state.now()
+                    self._timeline, name, rejected.rejection, message_id_of(arguments), at=self._state.now()
                 )
             )
 
@@ -473,11 +473,11 @@ class SessionWorkflow:
 
     @staticmethod
     def _without_text(turn: Turn) -> Turn:
-        """A turn without what its client has or does not see."""
+        """A turn without its user message, which the client has, and without its internal state."""
         return turn.model_copy(update={"user_message": None, "checkpoint": None, "options": None})
 
     def _queued_turn(self, turn_id: str) -> Turn:
-        """The turn that a waiting message will open; a message that lost its place was refused."""
+        """The turn that a queued message will open; a message that was dropped from the queue is rejected."""
         for place, queued in enumerate(self._timeline.queue, start=1):
             if queued.turn_id == turn_id:
                 head = self._timeline.head
@@ -497,34 +497,34 @@ class SessionWorkflow:
 
     def _needs_attention(self) -> bool:
         has_turns_to_answer = not self._replies.has_begun_all and not self._releases_callers
-        moves = self._may_continue_as_new() or (self._must_release_callers() and not self._releases_callers)
+        ends_run = self._may_continue_as_new() or (self._must_release_callers() and not self._releases_callers)
         is_broken = self._tasks.are_broken or self._recovery.is_another_execution
-        return has_turns_to_answer or is_broken or self._may_close() or moves
+        return has_turns_to_answer or is_broken or self._may_close() or ends_run
 
     def _may_close(self) -> bool:
         """True when everything is answered, extracted, billed and recorded, and every handler has returned."""
-        is_busy = self._timeline.pending or self._buys_beside_turns or self._recovery.is_due
+        is_busy = self._timeline.pending or self._has_auxiliary_call or self._recovery.is_due
         is_over = self._timeline.is_completed and not is_busy
         return is_over and self._ending.is_over and self._settling.is_done and workflow.all_handlers_finished()
 
     def _may_continue_as_new(self) -> bool:
         """True when this run is long enough, and at a point where the next one can take over.
 
-        The timeline carries turns that nobody has begun to answer and what is still to be settled. Waiting for a
-        moment without either would never end while somebody talks without a pause.
+        The timeline carries over turns that are not being answered yet, and everything unsettled. A moment without
+        either may never come while messages arrive without a pause.
         """
         return self._is_long() and self._is_between_turns() and workflow.all_handlers_finished()
 
     def _must_release_callers(self) -> bool:
-        """True when this run is so long that callers who wait for a reply must ask the next one."""
+        """True when this run is so long that callers that wait for a reply must ask the next one."""
         return self._is_long() and self._is_too_long() and self._is_between_turns()
 
     def _is_between_turns(self) -> bool:
-        is_busy = self._replies.has_active_turns or self._buys_beside_turns or self._recovery.is_due
+        is_busy = self._replies.has_active_turns or self._has_auxiliary_call or self._recovery.is_due
         return not (is_busy or self._timeline.is_completed)
 
     @property
-    def _buys_beside_turns(self) -> bool:
+    def _has_auxiliary_call(self) -> bool:
         """True while a model call is under way that belongs to no turn."""
         return self._simulating.is_under_way or self._summaries.is_under_way
 
@@ -538,7 +538,7 @@ class SessionWorkflow:
         )
 
     def _has_many_events(self) -> bool:
-        """True for a run of many events, once nothing is being settled: for that it waits a while."""
+        """True for a run of many events; while a settlement is under way or near, PATIENCE_EVENTS later."""
         events_more = workflow.info().get_current_history_length() - CONTINUE_AFTER_EVENTS - len(self._timeline.turns)
         return events_more >= (0 if self._settling.is_quiet else PATIENCE_EVENTS)
 

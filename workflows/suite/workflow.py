@@ -1,4 +1,4 @@
-"""A suite of simulated sessions as one workflow: it starts them, so many at a time, and has each judged at its end."""
+"""A suite of simulated sessions as one workflow: it starts them, a few at a time, and has each judged at its end."""
 
 import asyncio
 from collections.abc import Callable, Iterator
@@ -42,12 +42,12 @@ from workflows.session.workflow import SessionWorkflow
 from workflows.suite.current_details import suite_details
 
 LOOK_SECONDS = 30.0
-"""Seconds that one look for closed sessions waits for the first of them."""
+"""Seconds that one poll for closed sessions waits for the first of them."""
 CANCELLED = "suite_cancelled"
-"""Why sessions of a cancelled suite end."""
-NO_BUDGET = "The budget of the suite was used up before the judge was asked."
+"""The completion reason of sessions that end because their suite was cancelled."""
+NO_BUDGET = "The budget of the suite was used up before the judge was called."
 NOT_BEGUN = "The conversation could not begin."
-NOT_JUDGED = "The suite was cancelled before the judge was asked."
+NOT_JUDGED = "The suite was cancelled before the judge was called."
 
 
 @workflow.defn(name="Suite")
@@ -60,7 +60,7 @@ class SuiteWorkflow:
         self._suite = start.suite
         self._plan = rules.plan_of(start.suite)
         self._state = start.state or SuiteState()
-        # Sessions that no child handle of this run tells about: those that an earlier run has started.
+        # Sessions without a child handle in this run, because an earlier run has started them.
         self._out_of_sight = set(self._state.under_way)
         self._closed: set[str] = set()
         self._busy: set[str] = set()
@@ -99,26 +99,26 @@ class SuiteWorkflow:
             self._tasks.start(self._run(session_id, started))
 
     async def _run(self, session_id: str, started: StartedRun) -> None:
-        """Take a run from nothing to its verdict."""
+        """Carry out a run, from its start to its verdict."""
         with self._counted_as_active(session_id):
             session = run_session(self._start, started)
             try:
                 begun = await self._begin_run(started, session)
-            except ActivityError as error:  # what it was to go on from is gone
+            except ActivityError as error:  # the session that it continues, or its own, is gone
                 await self._abandon(session_id, started, reason_of(error))
                 return
             await self._start_session(begun.with_history(session))
         await self._judge_when_closed(session_id, started)
 
     async def _abandon(self, session_id: str, started: StartedRun, why: str) -> None:
-        """Write down that a run could not begin."""
+        """Record that a run could not begin."""
         criteria = inconclusive_verdicts(scenario_of(self._suite, started.run).success, why)
         await self._finish(session_id, started, verdict_of(criteria, (), NOT_BEGUN), why)
 
     async def _judge_when_closed(self, session_id: str, started: StartedRun) -> None:
-        """Wait until the session has closed, have it judged and write down what came of it."""
+        """Wait until the session has closed, have it judged, and record the result."""
         await self._until_closed(session_id)
-        # A run that has been long enough hands over first: whatever is begun here would hold that up.
+        # A workflow run that is long enough continues as new first: an activity that starts here would delay that.
         await workflow.wait_condition(lambda: not self._should_continue_as_new())
         with self._counted_as_active(session_id):
             judged, error = await self._verdict(session_id, started)
@@ -127,7 +127,7 @@ class SuiteWorkflow:
     async def _finish(
         self, session_id: str, started: StartedRun, verdict: Verdict, error: str | None, price: RunPrice | None = None
     ) -> None:
-        """Write down what came of a run; `price` is its cost if that was done along with the verdict."""
+        """Record the result of a run; `price` is its cost if the judge has recorded the result already."""
         price = price or await self._record(session_id, started, verdict, error)
         finished = rules.record_outcome(
             self._state, session_id, verdict.outcome, cost=price.cost, largest_call=price.largest_call
@@ -156,7 +156,7 @@ class SuiteWorkflow:
             reason = reason_of(error)
             return await self._verdict_of_checks(session_id, started, scenario, reason), reason
 
-    # --- what can be asked for -------------------------------------------------------------------
+    # --- updates and queries ---------------------------------------------------------------------
 
     @workflow.update
     async def pause(self) -> SuiteProgress:
@@ -184,7 +184,7 @@ class SuiteWorkflow:
 
     @workflow.update
     async def cancel(self) -> SuiteProgress:
-        """Start no more runs, and end the sessions under way; what they spent is billed as ever."""
+        """Start no more runs, and end the sessions under way; their usage is billed as usual."""
         self._change(rules.cancel(self._state))
         return await self._note_and_report()
 
@@ -220,13 +220,13 @@ class SuiteWorkflow:
         )
 
     async def _start_session(self, session: StartSession) -> None:
-        """Start the session. One that is there already was started by an earlier attempt at this, and is found."""
+        """Start the session. If an earlier attempt has started it already, its end is polled for."""
         try:
             child = await workflow.start_child_workflow(
                 SessionWorkflow.run,
                 session,
                 id=session_workflow_id(session.session_id),
-                # The suite may be terminated or continue as new; a conversation under way is none of its business.
+                # The suite may be terminated or continue as new; conversations under way go on.
                 parent_close_policy=workflow.ParentClosePolicy.ABANDON,
                 id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
                 search_attributes=search_attributes.of_session(session),
@@ -240,12 +240,12 @@ class SuiteWorkflow:
             self._tasks.start(self._note_closed(session.session_id, child))
 
     async def _note_closed(self, session_id: str, child: "asyncio.Task[Any]") -> None:
-        with suppress(ChildWorkflowError):  # terminated by hand, perhaps: the judge sees what there is
+        with suppress(ChildWorkflowError):  # perhaps terminated by hand: the judge gets what is recorded
             await child
         self._closed.add(session_id)
 
     async def _poll_closed_sessions(self) -> None:
-        """Find out, by asking, which sessions have closed that no child handle tells about."""
+        """Poll for the end of the sessions without a child handle."""
         while self._out_of_sight:
             found = await workflow.execute_activity_method(
                 SuiteActivities.await_sessions,
@@ -327,7 +327,7 @@ class SuiteWorkflow:
         return self.progress()
 
     async def _note(self) -> None:
-        """Let everybody who reads the store know how the suite stands."""
+        """Record the state of the suite in the store."""
         status = rules.status_of(self._state, self._suite, self._plan)
         is_over = rules.is_over(self._state, self._suite, self._plan)
         await workflow.execute_activity_method(
@@ -342,7 +342,7 @@ class SuiteWorkflow:
             **store_options(self._start.timing),
         )
 
-    # --- predicates and small change -------------------------------------------------------------
+    # --- predicates and state --------------------------------------------------------------------
 
     def _next_start(self) -> StartedRun | None:
         if self._should_continue_as_new() or self._state.started >= len(self._plan):
@@ -403,5 +403,5 @@ class SuiteWorkflow:
 
 
 def _shown(caller: SimulatorConfig | None) -> dict[str, JsonValue] | None:
-    """A caller as the record of its session shows it."""
+    """A simulated user as the record of its session shows it."""
     return {"enabled": True, "config": caller.model_dump(mode="json")} if caller else None

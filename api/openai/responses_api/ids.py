@@ -1,4 +1,4 @@
-"""Ids of responses and of their items: each names the session and the turn that it is made from."""
+"""Ids of responses and of their items: each contains the ids of its session and its turn."""
 
 import re
 from dataclasses import dataclass
@@ -8,12 +8,12 @@ _ID: Final = re.compile(r"(?:resp|msg)_([0-9A-Za-z]{1,64})_([0-9A-Za-z]{1,64})")
 
 
 def function_call_item_id(call_id: str) -> str:
-    """The id of the item of a call of a client tool, which has the id of the call as well."""
+    """The id of the item for a client tool call, derived from the id of the call."""
     return f"fc_{call_id.removeprefix('call_')}"
 
 
 def call_id_of_item(item_id: str) -> str | None:
-    """The id of the call that an item is; None for an id of another form."""
+    """The id of the call that an item stands for; None for an id of another form."""
     return f"call_{item_id.removeprefix('fc_')}" if item_id.startswith("fc_") else None
 
 
@@ -26,7 +26,7 @@ class ResponsePlace:
 
     @property
     def response_id(self) -> str:
-        """The id of the response. Turns of forks have the ids of their originals, so it has the session's too."""
+        """The id of the response. Turns of a fork keep their original ids, so it contains the session's too."""
         return f"resp_{self._digits}"
 
     @property

@@ -91,7 +91,7 @@ def pending_turn(started: TurnStarted) -> Turn:
 
 
 def message_of(session: StoredSession, turn: Turn | ShownTurn, text: str) -> OutputMessage:
-    """The agent's message of a turn with a text of it."""
+    """The agent's message of a turn, with this text."""
     return OutputMessage(
         id=ResponsePlace(session.id, turn.id).message_id,
         status="incomplete" if turn.status == "interrupted" else "completed",
@@ -100,7 +100,7 @@ def message_of(session: StoredSession, turn: Turn | ShownTurn, text: str) -> Out
 
 
 def usage_since(llm: Mapping[str, ModelUsage], before: Mapping[str, ModelUsage]) -> ResponseUsage:
-    """Tokens of a turn without those that an earlier response has."""
+    """Tokens of a turn without those that an earlier response has reported."""
     whole, earlier = usage_of(llm), usage_of(before)
     return ResponseUsage(
         input_tokens=whole.input_tokens - earlier.input_tokens,
@@ -129,7 +129,7 @@ def usage_of(llm: Mapping[str, ModelUsage]) -> ResponseUsage:
 
 
 def _begun(session: StoredSession, turn_id: str, parent_id: str | None, index: int, created_at: int) -> AgentResponse:
-    # The greeting, with the index 0, is no response that the client has asked for.
+    # The greeting, with the index 0, is not a response that the client has asked for.
     previous = ResponsePlace(session.id, parent_id).response_id if parent_id and index > 1 else None
     return AgentResponse(
         id=ResponsePlace(session.id, turn_id).response_id,

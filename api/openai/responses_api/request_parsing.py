@@ -23,7 +23,7 @@ _FORMS: Final[Mapping[str, str]] = {"messages": "input", "response_format": "tex
 
 def require_possible(request: ResponseRequest) -> None:
     """Raise ChatError for parameters that cannot be honoured."""
-    refused = {
+    unsupported = {
         "background": (request.others.get("background") is True, "a reply is streamed or waited for"),
         "prompt": (request.others.get("prompt") is not None, "the agent has its own prompts"),
         "store": (
@@ -32,7 +32,7 @@ def require_possible(request: ResponseRequest) -> None:
             "DELETE /v1/sessions/{id}",
         ),
     }
-    for name, (is_given, why) in refused.items():
+    for name, (is_given, why) in unsupported.items():
         if is_given:
             raise ChatError(400, "unsupported_parameter", f"{name} cannot be used with a session: {why}.", name)
     if request.previous_response_id is not None and request.conversation is not None:
@@ -76,7 +76,7 @@ def named_place(request: ResponseRequest) -> ResponsePlace | None:
 
 
 def is_reference(request: ResponseRequest) -> bool:
-    """True when the input has earlier messages by their ids alone, so that nobody else can find them."""
+    """True when the input has earlier messages by id only, so that their text cannot be used to find the session."""
     return isinstance(request.input, list) and any(item.type == "item_reference" for item in request.input)
 
 
@@ -106,7 +106,7 @@ def _messages(request: ResponseRequest) -> Iterator[ChatMessage]:
             yield ChatMessage(role="user", content=request.input)
         return
     newest = max((at for at, item in enumerate(request.input) if _is_of_agent(item)), default=-1)
-    # References have no text, so the messages between them are no history that could be compared.
+    # References have no text, so the messages between them cannot be compared as a history.
     first = newest + 1 if is_reference(request) else 0
     for at, item in enumerate(request.input):
         if at < first and item.role not in ("system", "developer"):

@@ -25,7 +25,7 @@ class InputPart(_RequestModel):
 
 
 class InputItem(_RequestModel):
-    """An item of the input: a message, or what a client keeps of an earlier response."""
+    """An item of the input: a message, or an item that a client kept from an earlier response."""
 
     type: Annotated[str, BeforeValidator(lambda given: "message" if given is None else given)] = "message"
     role: Literal["system", "developer", "user", "assistant"] | None = None
@@ -132,7 +132,7 @@ class InputTokensDetails(BaseModel):
 
 
 class OutputTokensDetails(BaseModel):
-    """Output tokens of reasoning: they are not counted apart."""
+    """Output tokens of reasoning, which are not counted separately."""
 
     reasoning_tokens: int = 0
 
@@ -215,7 +215,7 @@ class LifecycleEvent(BaseModel):
 
 
 class OutputItemEvent(BaseModel):
-    """The begin and the end of the message, or of a call."""
+    """The start or the end of the message, or of a call."""
 
     type: Literal["response.output_item.added", "response.output_item.done"]
     sequence_number: int
@@ -245,7 +245,7 @@ class FunctionArgumentsDoneEvent(BaseModel):
 
 
 class ContentPartEvent(BaseModel):
-    """The begin and the end of the message's text."""
+    """The start or the end of the message's text."""
 
     type: Literal["response.content_part.added", "response.content_part.done"]
     sequence_number: int

@@ -29,7 +29,6 @@ from api.sessions.reader import SessionReader
 from domain.sessions.client_calls import CallPlace
 from domain.sessions.commands import SendMessage
 from domain.sessions.timeline import WaitingClientCall
-from domain.sessions.views import TimelineView
 from domain.turns.turn import Turn
 from store.agents import AgentStore
 from store.sessions.sessions import SessionStore, StoredSession
@@ -116,7 +115,7 @@ class Responses:
         """
         session, turn = await self._found(organization_id, response_id)
         view, _ = await self._session_reader.view(session)
-        if any(other.id != turn.id and other.user_message for other in _turns_of(view)) or view.head.turns_before:
+        if any(other.id != turn.id and other.user_message for other in view.all_turns) or view.head.turns_before:
             message = (
                 "The session of this response has other responses, and a session is erased as a whole: "
                 f"DELETE /v1/sessions/{session.id}."
@@ -184,20 +183,15 @@ class Responses:
         if recorded and recorded[0].status != "pending":
             return session, recorded[0]
         view, _ = await self._session_reader.view(session)
-        turn = next((turn for turn in _turns_of(view) if turn.id == place.turn_id), None)
+        turn = next((turn for turn in view.all_turns if turn.id == place.turn_id), None)
         return None if turn is None else (session, turn)
 
 
 def _require_same(named: ResponsePlace | None, called: CallPlace) -> None:
-    """Raise ChatError for results of calls of another response than the one that is named."""
+    """Raise ChatError for results that belong to another response than the one that is named."""
     if named is not None and (named.session_id, named.turn_id) != called:
         message = "The function_call_output is of a call of another response than previous_response_id."
         raise ChatError(400, "conversation_mismatch", message, "previous_response_id")
-
-
-def _turns_of(view: TimelineView) -> tuple[Turn, ...]:
-    """The turns of a view, on every branch."""
-    return (*view.turns, *view.future, *(turn for branch in view.discarded_branches for turn in branch.turns))
 
 
 def _name_of(request: ResponseRequest, name: SessionName | None) -> SessionName | None:

@@ -39,7 +39,7 @@ from store.sessions.sessions import StoredSession
 
 
 class ResponseForm:
-    """The form of responses."""
+    """Encoding of a reply as events of the Responses API."""
 
     def whole(self, session: StoredSession, turn: DomainTurn) -> AsyncGenerator[bytes]:
         """The stream of a response that is already complete."""
@@ -64,9 +64,9 @@ async def response_stream(
     said: int = 0,
     used: Usage = NOTHING_USED,
 ) -> AsyncGenerator[bytes]:
-    """The events of the response that a turn is, whose own events are given, after `said` characters of its reply.
+    """The protocol's events for the given events of a turn, after the first `said` characters of its reply.
 
-    As with chat completions, text that was sent cannot be taken back: a reply with another text fails.
+    As with chat completions, text that was sent cannot be retracted: a reply with another text fails.
     """
     response = _StreamedResponse(session, said, used)
     async with aclosing(events):

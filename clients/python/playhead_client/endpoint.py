@@ -1,4 +1,4 @@
-"""The API behind an address: connection options, and the meaning of each of its responses."""
+"""The API at an address: connection options, and the result or error in each of its responses."""
 
 import os
 from dataclasses import dataclass
@@ -88,7 +88,7 @@ class Endpoint:
             raise self._unexpected(call, "an event that cannot be read") from error
 
     def connection_error(self, call: Call[Result], error: httpx2.TransportError) -> PlayheadError:
-        """The error of the client for one of the connection."""
+        """The client's error for an error of the connection."""
         if isinstance(error, httpx2.SSEError):
             return self._unexpected(call, "a response that is not an event stream")
         slow = isinstance(error, httpx2.TimeoutException)

@@ -36,7 +36,7 @@ class APIConnectionError(PlayheadError):
 
 
 class UnexpectedResponse(PlayheadError):
-    """The response is not one of the Playhead API, or of a version that this client cannot read."""
+    """The response is not from the Playhead API, or from a version that this client cannot read."""
 
 
 class APIStatusError(PlayheadError):
@@ -146,7 +146,7 @@ class RevisionConflict(APIStatusError):
 
 
 class TurnInProgress(APIStatusError):
-    """The agent is still answering, and the message did not ask to wait for its turn."""
+    """The agent is still answering, and the message's `on_busy` does not allow it to wait or to stop the reply."""
 
     codes = ("turn_in_progress",)
 
@@ -255,9 +255,9 @@ class Unavailable(APIStatusError):
 
 
 class SessionStuck(APIStatusError):
-    """Temporal cannot go on with the session or suite: its workflow is paused or fails. What was recorded can be read.
+    """The session or suite cannot continue: its workflow is paused or fails. Recorded data can be read.
 
-    A message may have been accepted: sent again under the same `message_id`, it is not sent twice.
+    A message may have been accepted: sending it again under the same `message_id` does not add a second one.
     """
 
     codes = ("session_stuck",)
@@ -269,7 +269,7 @@ class SessionStuck(APIStatusError):
 
     @property
     def failure(self) -> str | None:
-        """The reason that Temporal knows."""
+        """The failure that Temporal reports."""
         return self._text("failure")
 
     @property
@@ -281,7 +281,7 @@ class SessionStuck(APIStatusError):
 class WaitTimeout(APIStatusError):
     """The wait ended before the turn did, and the turn continues.
 
-    The message sent again under the same `message_id` waits for the same turn.
+    Sending the message again under the same `message_id` waits for the same turn.
     """
 
     codes = ("wait_timeout",)

@@ -41,7 +41,7 @@ class EventReader:
 
     def read(self, sent: ServerSentEvent) -> Event:
         """The event in a server-sent event. Raises ValueError when it is not one of the API."""
-        # By the standard an event without an id of its own carries that of the event before.
+        # By the SSE standard an event without an id of its own carries that of the event before.
         number = int(sent.id) if sent.id != self._last_id else None
         self._last_id = sent.id
         return Event(sent.event, _DATA.get(sent.event, Happened).model_validate_json(sent.data), number)

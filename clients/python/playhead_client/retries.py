@@ -10,8 +10,8 @@ class RetryPolicy:
     """Number and timing of retries. A call is retried only where that cannot execute it twice.
 
     `max_retries` counts the attempts after the first; None sets no limit. Pauses double from `first_pause` to
-    `max_pause`, in seconds. A pause that the API asks for with `Retry-After` takes precedence; one longer than
-    `max_retry_after` is not waited for.
+    `max_pause`, in seconds. A pause that the API asks for with `Retry-After` takes precedence; if it is
+    longer than `max_retry_after`, the error is raised instead.
     """
 
     max_retries: int | None = 3
@@ -35,7 +35,7 @@ class RetryPolicy:
 
     def backoff(self, attempt: int) -> float:
         """Seconds before the attempt after this one, counted from 1."""
-        doublings = min(attempt - 1, 60)  # a larger power is no float
+        doublings = min(attempt - 1, 60)  # a larger power could exceed the range of a float
         return min(self.first_pause * 2.0**doublings, self.max_pause)
 
 

@@ -62,7 +62,7 @@ class SessionPosition:
         return event
 
     def stream_ended(self, session: Session) -> None:
-        """A session whose workflow was closed from outside has no last event: nothing follows."""
+        """End the stream if the session has ended and nothing arrived: closed from outside, it has no last event."""
         self.is_over = session.is_completed and not self._received
 
 
@@ -88,11 +88,11 @@ class SuitePosition:
         return event
 
     def stream_ended(self, session: Session) -> None:
-        """A suite has a last event of its own."""
+        """Does nothing: a suite has a last event of its own."""
 
 
 class TurnPosition:
-    """A position in the turn that a message opens. The message, sent again, streams the turn from its start."""
+    """A position in the turn that a message opens. Sending the message again streams the turn from its start."""
 
     read_timeout: float | None = None
     session_call: Call[Session] | None = None
@@ -109,7 +109,7 @@ class TurnPosition:
         return self._call
 
     def stream_ended(self, session: Session) -> None:
-        """The turn has a last event of its own."""
+        """Does nothing: the turn has a last event of its own."""
 
     def take(self, event: Event) -> Event | None:
         """Leave out events known from an earlier connection, and restart the text of the reply."""

@@ -1,4 +1,4 @@
-"""Calls about sessions."""
+"""Sessions: calls of the async client."""
 
 from collections.abc import AsyncIterator, Sequence
 from datetime import date, datetime
@@ -46,8 +46,8 @@ class AsyncSessions(AsyncResource):
     ) -> Session:
         """Open a session with an agent, by its name or id, and return it after the greeting (at once without `wait`).
 
-        With a `simulator` a simulated user talks to the agent from the greeting on. The same `idempotency_key` again
-        returns the session that it opened. One is made unless it is given, and every attempt of this call uses it.
+        With a `simulator` a simulated user talks to the agent from the greeting on. Repeating the call with the same
+        `idempotency_key` returns the session that it opened. Without a key, one is generated for this call's retries.
         """
         body: dict[str, JsonValue] = given(
             agent=agent if version is None else {"id": agent, "version": version},
@@ -80,8 +80,8 @@ class AsyncSessions(AsyncResource):
     ) -> AsyncIterator[SessionSummary]:
         """List sessions without their turns, newest first, or with `order="updated"` the last changed first.
 
-        `search` is looked for in names, ids, tags and initial contexts. The `billed` filters choose the sessions that
-        a row of `usage.between` is made of, by default of the last 30 days; days are those of the time `zone`.
+        `search` matches parts of names, ids, tags and initial contexts. The `billed` filters select the sessions that
+        a row of `usage.between` adds up, by default of the last 30 days; days are those of the time `zone`.
         """
         after = created_after.isoformat() if created_after else None
         query = given(
@@ -121,8 +121,8 @@ class AsyncSessions(AsyncResource):
     def tree(self, session_id: str, *, search: str | None = None, limit: int | None = None) -> AsyncIterator[TreeTurn]:
         """List every turn of every branch in the order in which they were opened, without their events.
 
-        With `search` those where these words were said, or where a tool took or returned them; their `text` is what
-        stands around the words.
+        With `search`, only turns whose messages, tool arguments or tool results contain these words; `text` is then
+        the text around them.
         """
         return self._transport.items(Listing(_path(session_id, "tree"), TreeTurn, given(q=search), limit))
 
@@ -153,9 +153,9 @@ class AsyncSessions(AsyncResource):
     ) -> Session:
         """Send a message, wait for the reply, and return the session after it.
 
-        The same `message_id` again returns the same reply and adds no message. One is made unless it is given, and
-        every attempt of this call uses it. `client_tools` are the agent's client tools that the caller carries out: the
-        session is then returned too when its `client_calls` wait for results.
+        The same `message_id` again returns the same reply and adds no message. Without one, an id is generated for all
+        retries of this call. `client_tools` are the agent's client tools that the caller carries out: the session is
+        then also returned when its `client_calls` wait for results.
         """
         body = _new_message(text, message_id, expected_revision, on_busy, client_tools)
         return await self._transport.send(post(_path(session_id, "messages"), Session, body, repeatable=True))
@@ -225,8 +225,8 @@ class AsyncSessions(AsyncResource):
     ) -> Session:
         """Replace the message of a turn, wait for the reply, and return the session after it.
 
-        The old turn and all that followed it become a discarded branch. A `message_id` is made unless it is given, and
-        every attempt of this call uses it.
+        The old turn and all that followed it become a discarded branch. Without a `message_id`, one is generated for
+        all retries of this call.
         """
         body = _new_message(text, message_id, expected_revision, None, client_tools)
         path = _path(session_id, "turns", turn_id, "edit")
@@ -235,7 +235,7 @@ class AsyncSessions(AsyncResource):
     async def regenerate(
         self, session_id: str, turn_id: str, *, message_id: str | None = None, expected_revision: int | None = None
     ) -> Session:
-        """Replace the reply of a turn, and return the session after it. The old reply and its future are kept."""
+        """Replace the reply of a turn, and return the session after it. The old branch is kept as a discarded one."""
         body: dict[str, JsonValue] = given(message_id=message_id or new_id("msg"), expected_revision=expected_revision)
         path = _path(session_id, "turns", turn_id, "regenerate")
         return await self._transport.send(post(path, Session, body, repeatable=True))
@@ -246,7 +246,7 @@ class AsyncSessions(AsyncResource):
         return await self._transport.send(post(_path(session_id, "cancel"), Session, body))
 
     async def restore(self, session_id: str, branch_id: str, *, expected_revision: int | None = None) -> Session:
-        """Make a discarded branch the visible one. The present one is discarded for it, and kept."""
+        """Make a discarded branch the visible one. The current one becomes a discarded branch."""
         body: dict[str, JsonValue] = given(expected_revision=expected_revision)
         return await self._transport.send(post(_path(session_id, "branches", branch_id, "restore"), Session, body))
 
@@ -264,8 +264,8 @@ class AsyncSessions(AsyncResource):
         """Open a new session that continues from a turn of any branch, or from the newest one.
 
         It may continue with another `agent` that has the same node, or with another `model`. Only its own turns are
-        billed to it. The same `idempotency_key` again returns the session that it opened. One is made unless it is
-        given, and every attempt of this call uses it.
+        billed to it. Repeating the call with the same `idempotency_key` returns the session that it opened. Without a
+        key, one is generated for all retries of this call.
         """
         named: JsonValue = agent if version is None else {"id": agent, "version": version}
         body: dict[str, JsonValue] = given(turn_id=turn_id, agent=named, model=model, name=name)

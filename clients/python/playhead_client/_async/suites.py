@@ -1,4 +1,4 @@
-"""Calls about suites."""
+"""Suites: calls of the async client."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
@@ -35,8 +35,8 @@ class AsyncSuites(AsyncResource):
     ) -> Suite:
         """Start a suite: an object, or text that is `written` as YAML or JSON. Arguments override its fields.
 
-        The same `idempotency_key` again returns the suite that it started. One is made unless it is given, and every
-        attempt of this call uses it.
+        Repeating the call with the same `idempotency_key` returns the suite that it started. Without a key, one is
+        generated for all retries of this call.
         """
         content, headers = document(suite, written)
         changes = given(

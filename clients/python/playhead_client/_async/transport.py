@@ -36,7 +36,7 @@ class AsyncTransport:
         self._sleep = sleep
 
     async def send(self, call: Call[Result]) -> Result:
-        """Send a call, again after errors where that is safe, and return its result."""
+        """Send a call, retry it after errors where that is safe, and return its result."""
         attempt = 1
         while True:
             try:
@@ -128,7 +128,7 @@ class AsyncResource:
 
 
 class AsyncEventStream:
-    """An iterator over the events of a session or of one reply: each once and in order, over lost connections.
+    """An iterator over the events of a session or of one reply: each once and in order, even after a reconnect.
 
     The request is sent when the first event is requested. After an error, and after `aclose`, iterating again resumes
     after the last event.
@@ -148,7 +148,7 @@ class AsyncEventStream:
         try:
             return await anext(self._events)
         except BaseException:
-            self._events = None  # it has ended; another one would resume after the last event
+            self._events = None  # this iterator has ended; a new one resumes after the last event
             raise
 
     async def __aenter__(self) -> Self:

@@ -1,4 +1,4 @@
-"""Calls about usage and cost."""
+"""Usage and cost: calls of the async client."""
 
 from collections.abc import AsyncIterator, Sequence
 from datetime import date
@@ -28,9 +28,10 @@ class AsyncUsage(AsyncResource):
         by: tuple[Literal["day", "agent", "model", "purpose"], ...] = (),
         zone: str | None = None,
     ) -> OrganizationUsage:
-        """Return the usage and cost from the first to the last day (by default the last 30), divided `by` rows.
+        """Return the usage and cost from the first to the last day, and with `by` also in rows.
 
-        Days are those of the time `zone`, as Europe/Rome; by default UTC.
+        The range is the last 30 days by default; without days and `by` it is the whole ledger. Days are those of the
+        time `zone`, such as Europe/Rome; by default UTC.
         """
         days = {"from": first.isoformat() if first else None, "to": last.isoformat() if last else None, "zone": zone}
         query: dict[str, str | Sequence[str]] = {**given(**days)}

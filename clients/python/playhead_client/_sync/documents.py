@@ -14,7 +14,7 @@ class Documents(Resource):
     """Documents that agents search: upload, list, read and erase them."""
 
     def upload(self, name: str, content: bytes) -> Document:
-        """Store a file: Markdown, plain text, HTML or PDF, by the ending of its name. A content is stored once."""
+        """Store a file: Markdown, plain text, HTML or PDF, by the extension of its name. A content is stored once."""
         headers = {"Content-Type": "application/octet-stream"}
         return self._transport.send(
             Call("POST", DOCUMENTS, Document.model_validate_json, {"name": name}, content, headers, repeatable=True)

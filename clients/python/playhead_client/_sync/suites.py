@@ -1,5 +1,5 @@
 # Generated from _async/suites.py by scripts/generate_sync_client.py; change that file instead.
-"""Calls about suites."""
+"""Suites: calls of the blocking client."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
@@ -36,8 +36,8 @@ class Suites(Resource):
     ) -> Suite:
         """Start a suite: an object, or text that is `written` as YAML or JSON. Arguments override its fields.
 
-        The same `idempotency_key` again returns the suite that it started. One is made unless it is given, and every
-        attempt of this call uses it.
+        Repeating the call with the same `idempotency_key` returns the suite that it started. Without a key, one is
+        generated for all retries of this call.
         """
         content, headers = document(suite, written)
         changes = given(

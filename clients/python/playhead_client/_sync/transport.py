@@ -37,7 +37,7 @@ class Transport:
         self._sleep = sleep
 
     def send(self, call: Call[Result]) -> Result:
-        """Send a call, again after errors where that is safe, and return its result."""
+        """Send a call, retry it after errors where that is safe, and return its result."""
         attempt = 1
         while True:
             try:
@@ -129,7 +129,7 @@ class Resource:
 
 
 class EventStream:
-    """An iterator over the events of a session or of one reply: each once and in order, over lost connections.
+    """An iterator over the events of a session or of one reply: each once and in order, even after a reconnect.
 
     The request is sent when the first event is requested. After an error, and after `close`, iterating again resumes
     after the last event.
@@ -149,7 +149,7 @@ class EventStream:
         try:
             return next(self._events)
         except BaseException:
-            self._events = None  # it has ended; another one would resume after the last event
+            self._events = None  # this iterator has ended; a new one resumes after the last event
             raise
 
     def __enter__(self) -> Self:

@@ -1,5 +1,5 @@
 # Generated from _async/usage.py by scripts/generate_sync_client.py; change that file instead.
-"""Calls about usage and cost."""
+"""Usage and cost: calls of the blocking client."""
 
 from collections.abc import Iterator, Sequence
 from datetime import date
@@ -29,9 +29,10 @@ class Usage(Resource):
         by: tuple[Literal["day", "agent", "model", "purpose"], ...] = (),
         zone: str | None = None,
     ) -> OrganizationUsage:
-        """Return the usage and cost from the first to the last day (by default the last 30), divided `by` rows.
+        """Return the usage and cost from the first to the last day, and with `by` also in rows.
 
-        Days are those of the time `zone`, as Europe/Rome; by default UTC.
+        The range is the last 30 days by default; without days and `by` it is the whole ledger. Days are those of the
+        time `zone`, such as Europe/Rome; by default UTC.
         """
         days = {"from": first.isoformat() if first else None, "to": last.isoformat() if last else None, "zone": zone}
         query: dict[str, str | Sequence[str]] = {**given(**days)}

@@ -34,7 +34,7 @@ class Origin(ResponseModel):
 
 
 class Node(ResponseModel):
-    """A place in the conversation.
+    """A state of the conversation.
 
     `greeting` is said word for word on arrival. `end` ends the session after the node has replied. The prompt of the
     agent precedes that of the node unless `use_global_prompt` is false.
@@ -155,7 +155,7 @@ class Webhook(ResponseModel):
 
 
 class Compaction(ResponseModel):
-    """Summaries take the place of the turns that a long conversation leaves out. `prompt` says what is remembered."""
+    """Summaries take the place of the turns that a long conversation leaves out. `prompt` says what they must keep."""
 
     model: str | None = None
     prompt: str = ""

@@ -41,10 +41,10 @@ class CallerLimits(_Setting):
 
 
 class SimulatorConfig(_Setting):
-    """A simulated user: who it plays, its goal, and the facts it may tell.
+    """A simulated user: who it plays, its goal, and the facts it may share.
 
     `opening` is its first message, word for word. It cannot hang up before `min_turns` messages. `model` is the
-    session's unless set. A `seed` makes callers that can be seeded repeat themselves.
+    session's unless set. `seed` makes models that support seeds reproducible.
     """
 
     persona: Persona = Persona()

@@ -1,4 +1,4 @@
-"""The form of every value that the API returns: immutable, and tolerant of fields that a newer API adds."""
+"""The base class of every value that the API returns: immutable, and tolerant of fields that a newer API adds."""
 
 from decimal import Decimal
 from typing import Annotated

@@ -85,7 +85,7 @@ class Branch(ResponseModel):
 
 
 class TreeTurn(ResponseModel):
-    """A turn of a session's tree, without its events. `text` is the beginning of what the user said, else the agent.
+    """A turn of a session's tree, without its events. `text` begins its user message, or else its reply.
 
     `branch` is `active`, `hidden` for turns past the cursor of a rewind, or the id of a discarded branch. A turn is
     `copied` when a fork took it over: it was billed to another session.
@@ -106,7 +106,7 @@ class TreeTurn(ResponseModel):
 
 
 class StepVariable(ResponseModel):
-    """A place of the instructions that came from a variable: offsets in UTF-16 code units, and the value's source."""
+    """A part of the instructions that came from a variable: offsets in UTF-16 code units, and the value's source."""
 
     start: int
     end: int
@@ -279,7 +279,7 @@ class ForkedFrom(ResponseModel):
 class SessionSummary(ResponseModel):
     """A session without its turns, as it was at `as_of`: lists are a moment behind the conversation.
 
-    `disposition` is one word for its ending; `tags` are the gathered `call_tags` and that word.
+    `disposition` is its outcome in one word; `tags` are the gathered `call_tags` and that word.
     """
 
     id: str

@@ -22,7 +22,7 @@ class Spent(ResponseModel):
 class Progress(ResponseModel):
     """Progress of a suite, counted in runs. `turns` and `cost` include running conversations.
 
-    `held` is reserved of the budget for running conversations, beyond what they have cost so far.
+    `held` is the part of the budget reserved for running conversations, beyond their cost so far.
     """
 
     planned: int
@@ -79,7 +79,7 @@ class Suite(SuiteSummary):
 
 
 class Quote(ResponseModel):
-    """Words of a turn, exactly as they were said there."""
+    """Words quoted verbatim from a turn."""
 
     turn_id: str
     text: str

@@ -9,7 +9,7 @@ Purpose = Literal["turn", "extraction", "caller", "judge", "summary"]
 
 
 class ModelUsage(ResponseModel):
-    """Tokens used at one model. `prompt_tokens` includes cached ones, as providers count them."""
+    """Tokens used by one model. `prompt_tokens` includes cached ones, as providers count them."""
 
     prompt_tokens: int = 0
     completion_tokens: int = 0
@@ -49,10 +49,10 @@ class CalculatedCost(Cost):
 
 
 class LedgerRow(ResponseModel):
-    """Usage and cost of one turn, or of a model call outside the turns.
+    """Usage and cost of one turn, or of an auxiliary model call.
 
-    For such a call `purpose` names its use and `turn_id` is an id of its own: `extraction` reads variables after the
-    end, `caller` is a line of a simulated user, `judge` a verdict.
+    For an auxiliary call `turn_id` is an id of its own, and `purpose` names its use: `extraction` of variables after
+    the end, `caller` for a message of a simulated user, `judge` for a verdict, `summary` of earlier turns.
     """
 
     id: str
@@ -81,7 +81,7 @@ class UsageRow(ResponseModel):
 
 
 class OrganizationUsage(ResponseModel):
-    """Usage and cost of the organization, so far or in a range of days, which `rows` divide."""
+    """Usage and cost of the organization, in total or in a range of days, which `rows` divide."""
 
     turns: int
     usage: Usage
@@ -99,7 +99,7 @@ class Quota(ResponseModel):
 
 
 class About(ResponseModel):
-    """The installation as its caller sees it: `keyless` accepts calls of this machine without a key.
+    """The installation as the client sees it: a `keyless` one accepts calls from its own machine without a key.
 
     `spent` is what the organization has spent in this calendar month (UTC), without models whose price is not known.
     """
