@@ -33,16 +33,16 @@ describe.each([
 
   test('has every token', () => expect(Object.keys(colours)).toHaveLength(21))
 
-  test.each(GROUNDS.flatMap((ground) => WORDS.map((word) => [word, ground])))('%s on %s reads', (word, ground) => {
+  test.each(GROUNDS.flatMap((ground) => WORDS.map((word) => [word, ground])))('%s on %s is readable', (word, ground) => {
     expect(ratio(word ?? '', ground ?? '')).toBeGreaterThanOrEqual(4.5)
   })
 
   test.each(STATES.flatMap((state) => [state, 'text', 'muted', 'faint'].map((word) => [word, `${state}-tint`])))(
-    '%s on %s reads',
+    '%s on %s is readable',
     (word, tint) => expect(ratio(word ?? '', tint ?? '')).toBeGreaterThanOrEqual(4.5),
   )
 
-  test('words on the accent read', () => expect(ratio('on-accent', 'accent')).toBeGreaterThanOrEqual(4.5))
+  test('text on the accent is readable', () => expect(ratio('on-accent', 'accent')).toBeGreaterThanOrEqual(4.5))
 
   test.each(['canvas', 'surface', 'sunken'])('the edge of a control is seen on %s', (ground) => {
     expect(ratio('control', ground)).toBeGreaterThanOrEqual(3)

@@ -14,7 +14,7 @@ const criterion = (change: Partial<Criterion>): Criterion => ({
 })
 
 describe('words that a judge quotes', () => {
-  it('are told by turn, each once, of criteria that are not met', () => {
+  it('are listed by turn, each once, for criteria that are not met', () => {
     const quote = { turn_id: 'turn_2', text: 'a voucher' }
     const found = quotedWords({
       criteria: [
@@ -29,7 +29,7 @@ describe('words that a judge quotes', () => {
     ])
   })
 
-  it('are taken from the reason where a judge only wrote them there', () => {
+  it('are taken from the reason if a judge quoted them only there', () => {
     const found = quotedWords({ criteria: [criterion({ reason: 'It says "free of charge" and “for you”, not "no".', turn_ids: ['turn_1', 'turn_2'] })] })
     expect(found.get('turn_1')).toEqual(['free of charge', 'for you'])
     expect(found.get('turn_2')).toEqual(['free of charge', 'for you'])

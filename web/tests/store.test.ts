@@ -2,14 +2,14 @@ import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import type { Session, Turn } from '../src/api/types.ts'
 import { createSession, replyOf } from '../src/timeline/store.ts'
 
-const turn = (id: string, parent: string | null, status: Turn['status'], said: string | null): Turn => ({
+const turn = (id: string, parent: string | null, status: Turn['status'], reply: string | null): Turn => ({
   id,
   parent_id: parent,
   index: parent === null ? 0 : 1,
   status,
   created_at: '2026-11-28T12:00:00Z',
   user_message: null,
-  assistant_message: said === null ? null : { text: said, created_at: '2026-11-28T12:00:01Z', interrupted: false },
+  assistant_message: reply === null ? null : { text: reply, created_at: '2026-11-28T12:00:01Z', interrupted: false },
   events: [],
   usage: { llm: {}, duration_seconds: 0, model_seconds: 0 },
   cost: { currency: 'USD', total: '0', breakdown: {}, unpriced_models: [] },
@@ -88,7 +88,7 @@ test('a session that was read before the newest events does not undo them', asyn
   expect(store.getState().timeline.turns.get('turn_1')?.status).toBe('completed')
 })
 
-test('a snapshot that comes before the answer to the first read says how old the record is, as that answer would', async () => {
+test('a snapshot before the first response shows the age of the record, as that response does', async () => {
   const asOf = new Date(Date.now() - 180_000).toISOString()
   await later()
   write('snapshot', { ...session(GREETING), as_of: asOf }, 2)
@@ -100,7 +100,7 @@ test('a snapshot that comes before the answer to the first read says how old the
   expect(readAt - Date.parse(asOf)).toBeGreaterThanOrEqual(180_000)
 })
 
-test('a session that is over is never told as a lost connection', async () => {
+test('an ended session is never shown as a lost connection', async () => {
   await later()
   const links: string[] = []
   store.subscribe((state) => links.push(state.link.kind))

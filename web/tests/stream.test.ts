@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { takePlace } from '../src/api/places.ts'
 import { Problem, problemOf } from '../src/api/problems.ts'
-import { Connection, readEvents, SILENCE_MS, type Link, type Surroundings, type Watch } from '../src/api/stream.ts'
+import { Connection, readEvents, SILENCE_MS, type ConnectionOptions, type Environment, type Link } from '../src/api/stream.ts'
 import type { StreamEvent } from '../src/timeline/reduce.ts'
 
 /** A stream that a test writes into, piece by piece. */
@@ -30,9 +30,9 @@ describe('reading', () => {
           controller.close()
         },
       })
-      const heard: StreamEvent[] = []
-      await readEvents(new Response(body), (event) => heard.push(event))
-      expect(heard).toEqual([
+      const received: StreamEvent[] = []
+      await readEvents(new Response(body), (event) => received.push(event))
+      expect(received).toEqual([
         { seq: 4, type: 'turn_started', data: { turn_id: 'tü' } },
         { seq: null, type: 'reply_delta', data: { text: 'a' } },
       ])
@@ -42,17 +42,17 @@ describe('reading', () => {
 
 describe('a connection', () => {
   let links: Link[]
-  let heard: StreamEvent[]
+  let received: StreamEvent[]
   let streams: ReturnType<typeof script>[]
   let requests: Record<string, string>[]
   let hidden: boolean
   let over: boolean
   let places: number
-  let asked: number
+  let polls: number
   let changed: () => void
   let connection: Connection
 
-  const around = (): Surroundings => ({
+  const environment = (): Environment => ({
     fetch: (_, init) => {
       requests.push(init?.headers as Record<string, string>)
       const next = script()
@@ -77,29 +77,29 @@ describe('a connection', () => {
     random: () => 1,
   })
 
-  const watch = (): Watch => ({
+  const options = (): ConnectionOptions => ({
     url: '/v1/sessions/s/events',
-    lastId: () => heard.reduce((last, event) => Math.max(last, event.seq ?? 0), 0),
-    heard: (event) => heard.push(event),
-    ask: () => {
-      asked += 1
+    lastId: () => received.reduce((last, event) => Math.max(last, event.seq ?? 0), 0),
+    onEvent: (event) => received.push(event),
+    poll: () => {
+      polls += 1
       return Promise.resolve()
     },
     isOver: () => over,
-    linked: (link) => links.push(link),
+    onLink: (link) => links.push(link),
   })
 
   beforeEach(() => {
     vi.useFakeTimers()
     links = []
-    heard = []
+    received = []
     streams = []
     requests = []
     hidden = false
     over = false
     places = 4
-    asked = 0
-    connection = new Connection(watch(), around())
+    polls = 0
+    connection = new Connection(options(), environment())
   })
 
   afterEach(() => {
@@ -124,7 +124,7 @@ describe('a connection', () => {
     expect(kinds().at(-1)).toBe('live')
   })
 
-  test('takes 20 s of silence for a dead connection', async () => {
+  test('treats 20 s without a byte as a dead connection', async () => {
     connection.start()
     await tick()
     await vi.advanceTimersByTimeAsync(SILENCE_MS - 1_000)
@@ -145,19 +145,19 @@ describe('a connection', () => {
     expect(streams).toHaveLength(2)
   })
 
-  test('asks while no place is free, and listens as soon as one is', async () => {
+  test('polls while no place is free, and streams as soon as one is', async () => {
     places = 0
     connection.start()
     await tick()
     await vi.advanceTimersByTimeAsync(4_000)
     expect(kinds()).toContain('polling')
-    expect([asked, streams.length]).toEqual([3, 0])
+    expect([polls, streams.length]).toEqual([3, 0])
     places = 1
     await vi.advanceTimersByTimeAsync(2_000)
     expect(streams).toHaveLength(1)
   })
 
-  test('gives its place up when it was hidden for 30 s, and comes back when it is seen', async () => {
+  test('releases its place after 30 s hidden, and reconnects when it is visible', async () => {
     connection.start()
     await tick()
     hidden = true
@@ -175,9 +175,9 @@ describe('a connection', () => {
     expect(streams).toHaveLength(2)
   })
 
-  test('stops when the API has nothing more to say', async () => {
+  test('stops when the API has no more events', async () => {
     const answers: Response[] = [new Response(null, { status: 204 })]
-    const quiet = new Connection(watch(), { ...around(), fetch: () => Promise.resolve(answers.shift() as Response) })
+    const quiet = new Connection(options(), { ...environment(), fetch: () => Promise.resolve(answers.shift() as Response) })
     quiet.start()
     await vi.advanceTimersByTimeAsync(60_000)
     expect([kinds(), answers.length]).toEqual([['connecting', 'over'], 0])
@@ -193,7 +193,7 @@ describe('a connection', () => {
   })
 })
 
-test('places are four, and free again when they are given up', async () => {
+test('there are four places, and a released one is free again', async () => {
   const held = new Set<string>()
   const request = (name: string, _: LockOptions, work: (lock: Lock | null) => unknown): Promise<unknown> => {
     if (held.has(name)) return Promise.resolve(work(null))

@@ -52,7 +52,7 @@ describe.each(NAMES)('a replay of "%s"', (name) => {
     expect(replayed(events.flatMap((event) => (event.seq === null ? [event] : [event, event])))).toEqual(replayed(events))
   })
 
-  test('is the same when a snapshot is taken in before events that it already shows', () => {
+  test('continues the same from a snapshot as from the events before it', () => {
     const durable = events.filter((event) => event.seq !== null)
     for (let cut = 1; cut < durable.length; cut += 1) {
       const early = replayed(durable.slice(0, cut))
@@ -62,19 +62,19 @@ describe.each(NAMES)('a replay of "%s"', (name) => {
     }
   })
 
-  test('knows the session as its snapshot does', () => {
+  test('updates the session of a snapshot', () => {
     const timeline = replayed(events, withSession(EMPTY, recorded.before, (events.at(-1)?.seq ?? 0) - 2))
     expect(timeline.session?.status).toBe('completed')
     expect(timeline.session?.current_node_id).toBe(recorded.after.current_node_id)
   })
 
-  test('what it spent adds up to the last digit', () => {
+  test('its cost adds up to the last digit', () => {
     const timeline = replayed(events)
     const spent = spending(recorded.ledger, timeline.visible, timeline.hidden)
     expect(plain(spent.total.value)).toBe(recorded.after.cost.total)
   })
 
-  test('gathers the variables that the API tells', () => {
+  test('gathers the variables that the API returns', () => {
     const timeline = replayed(events)
     const path = timeline.visible.map((turn) => timeline.turns.get(turn)).filter((turn): turn is Turn => turn !== undefined)
     const gathered = variablesAt(recorded.after.initial_context, path).filter((variable) => variable.since !== null)
@@ -82,7 +82,7 @@ describe.each(NAMES)('a replay of "%s"', (name) => {
   })
 })
 
-test('an interrupted reply keeps its words, and what replaced one is on a branch of its own', () => {
+test('an interrupted reply keeps its text, and a replaced one is on a branch of its own', () => {
   const timeline = replayed(eventsOf(recording('barge-in')))
   const visible = timeline.visible.map((turn) => timeline.turns.get(turn))
   expect(visible.map((turn) => turn?.status)).toEqual(['completed', 'interrupted', 'completed', 'interrupted', 'completed'])
@@ -92,18 +92,18 @@ test('an interrupted reply keeps its words, and what replaced one is on a branch
 
 test('deltas make the text of a reply, and a reset replaces it', () => {
   const started: StreamEvent = { seq: 1, type: 'turn_started', data: { turn_id: 't', parent_id: null, index: 0, created_at: 'a', user_message: null } }
-  const said = (type: string, text: string): StreamEvent => ({ seq: null, type, data: { turn_id: 't', text } })
-  const timeline = replayed([started, said('reply_delta', 'one '), said('reply_delta', 'two'), said('reply_reset', 'ONE '), said('reply_delta', 'TWO')])
+  const streamed = (type: string, text: string): StreamEvent => ({ seq: null, type, data: { turn_id: 't', text } })
+  const timeline = replayed([started, streamed('reply_delta', 'one '), streamed('reply_delta', 'two'), streamed('reply_reset', 'ONE '), streamed('reply_delta', 'TWO')])
   expect(timeline.replies.get('t')).toBe('ONE TWO')
-  expect(replayed([said('reply_delta', 'unknown turn')]).replies.size).toBe(0)
+  expect(replayed([streamed('reply_delta', 'unknown turn')]).replies.size).toBe(0)
 })
 
-test('unknown types are passed over, and only their number is kept', () => {
+test('unknown event types are ignored, except for their number', () => {
   const timeline = replayed([{ seq: 7, type: 'something_new', data: {} }])
   expect(timeline).toEqual({ ...EMPTY, seq: 7 })
 })
 
-test('a rewind hides, undoing it shows again', () => {
+test('a rewind hides turns, and undoing it shows them again', () => {
   const recorded = recording('rewound')
   const events = eventsOf(recorded)
   const until = (seq: number) => replayed(events.filter((event) => event.seq === null || event.seq <= seq))
@@ -124,7 +124,7 @@ test('a page that opens a rewound session does not know what is hidden until it 
   expect(pathTo(withTurns(opened, turns).turns, turns.at(-1)?.id ?? null)).toHaveLength(4)
 })
 
-test('siblings stand in the order in which they were said', () => {
+test('siblings are in the order of their creation', () => {
   const timeline = replayed(eventsOf(recording('branches')))
   const byParent = children(timeline.turns.values())
   const newest = timeline.turns.get(timeline.visible.at(-1) ?? '')
@@ -202,7 +202,7 @@ describe('money', () => {
     ['1234.5', '$1234.50'],
   ])('%s reads %s', (amount, expected) => expect(dollars(parse(amount))).toBe(expected))
 
-  test('an unknown price is never nothing', () => {
+  test('an unknown price is never shown as zero', () => {
     expect(shown({ value: parse('0.0412'), unpriced: ['x:y'] })).toBe('≥ $0.0412')
     expect(shown({ value: 0n, unpriced: ['x:y'] })).toBe('unpriced')
   })
@@ -219,7 +219,7 @@ describe('money', () => {
     expect(amounts.map((amount) => fixed(parse(amount), places))).toEqual(expected)
   })
 
-  test('an amount is told to the last digit where one asks', () => {
+  test('an exact amount is written to the last digit', () => {
     expect(exactly(amountOf({ total: '0.000123456789', unpriced_models: ['x:y'] }))).toBe('$0.000123456789, and the unknown price of x:y')
   })
 
@@ -228,7 +228,7 @@ describe('money', () => {
   })
 })
 
-test('a rate has its range', () => {
+test('a rate has a confidence interval', () => {
   const range = wilson(4, 5)
   expect(range?.low).toBeCloseTo(0.3755, 3)
   expect(range?.high).toBeCloseTo(0.9638, 3)

@@ -66,8 +66,8 @@ export function NewAgent() {
     },
   })
   const problem = useMemo(() => (store.error ? asProblem(store.error) : checked.problem), [store.error, checked.problem])
-  const told = useMemo(() => problem?.faults, [problem])
-  const { faults, broken } = useFaults(text, told)
+  const apiFaults = useMemo(() => problem?.faults, [problem])
+  const { faults, broken } = useFaults(text, apiFaults)
 
   useEffect(() => {
     setChecked({ problem: null, words: '' })
@@ -75,10 +75,10 @@ export function NewAgent() {
     const stop = new AbortController()
     const timer = setTimeout(() => {
       agents.dryRun(text, 'application/yaml', query, { signal: stop.signal }).then(
-        (told) =>
+        (preview) =>
           setChecked({
             problem: null,
-            words: `${told.changed ? `Makes version ${told.version} of ${told.name}` : `The same as version ${told.version} of ${told.name}`}${told.warnings.length > 0 ? ` · ${plural(told.warnings.length, 'warning')}` : ''}`,
+            words: `${preview.changed ? `Makes version ${preview.version} of ${preview.name}` : `The same as version ${preview.version} of ${preview.name}`}${preview.warnings.length > 0 ? ` · ${plural(preview.warnings.length, 'warning')}` : ''}`,
           }),
         (error: unknown) => !stop.signal.aborted && setChecked({ problem: asProblem(error), words: '' }),
       )

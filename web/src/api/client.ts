@@ -31,18 +31,18 @@ function storedKey(): string | null {
 interface Auth {
   key: string | null
   /** The API returned 401: the key is missing or not valid. */
-  asked: boolean
+  keyRequired: boolean
   enter(key: string, remember: boolean): void
   forget(): void
 }
 
 export const useAuth = create<Auth>()((set) => ({
   key: typeof sessionStorage === 'undefined' ? null : storedKey(),
-  asked: false,
+  keyRequired: false,
   enter: (key, remember) => {
     sessionStorage.setItem(STORED, key)
     if (remember) localStorage.setItem(STORED, key)
-    set({ key, asked: false })
+    set({ key, keyRequired: false })
   },
   forget: () => {
     sessionStorage.removeItem(STORED)
@@ -85,7 +85,7 @@ export async function send(method: Method, path: Path, call: Call = {}): Promise
   }
   if (response.ok || response.status === 304) return response
   const problem = await problemOf(response)
-  if (problem.status === 401) useAuth.setState({ asked: true })
+  if (problem.status === 401) useAuth.setState({ keyRequired: true })
   throw problem
 }
 

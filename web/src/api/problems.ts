@@ -74,14 +74,14 @@ function seconds(header: string | null): number | null {
 
 export async function problemOf(response: Response): Promise<Problem> {
   const retryAfter = seconds(response.headers.get('retry-after'))
-  const told = (await response.json().catch(() => null)) as Record<string, unknown> | null
-  const text = (name: string): string => (typeof told?.[name] === 'string' ? told[name] : '')
+  const body = (await response.json().catch(() => null)) as Record<string, unknown> | null
+  const text = (name: string): string => (typeof body?.[name] === 'string' ? body[name] : '')
   return new Problem(
     response.status,
     text('code') || `http_${response.status}`,
     text('title') || response.statusText || `The API answered ${response.status}`,
     text('detail'),
-    told ?? {},
+    body ?? {},
     retryAfter,
   )
 }

@@ -45,7 +45,7 @@ export const sessions = {
     call<Page<TreeTurn>>('GET', '/v1/sessions/{session_id}/tree', { path: { session_id }, query, ...more }),
   steps: (session_id: string, turn_id: string, more: Signal = {}) =>
     call<Page<Step>>('GET', '/v1/sessions/{session_id}/turns/{turn_id}/steps', { path: { session_id, turn_id }, ...more }),
-  say: (session_id: string, body: { text: string; message_id: string; on_busy: OnBusy; expected_revision?: number; client_tools?: readonly string[] }) =>
+  sendMessage: (session_id: string, body: { text: string; message_id: string; on_busy: OnBusy; expected_revision?: number; client_tools?: readonly string[] }) =>
     call<Accepted>('POST', '/v1/sessions/{session_id}/messages', { path: { session_id }, query: { wait: false }, body }),
   rewind: (session_id: string, body: { turn_id: string | null; before?: boolean; expected_revision?: number }) =>
     call<Session>('POST', '/v1/sessions/{session_id}/rewind', { path: { session_id }, body }),

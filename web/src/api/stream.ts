@@ -24,16 +24,16 @@ export type Link =
   | { kind: 'over' }
   | { kind: 'refused'; problem: Problem }
 
-/** Reads the events of a response to its end, and calls `alive` for every chunk. */
+/** Reads the events of a response to its end, and calls `onChunk` for every chunk. */
 export async function readEvents(
   response: Response,
-  heard: (event: StreamEvent) => void,
-  alive: () => void = () => undefined,
+  onEvent: (event: StreamEvent) => void,
+  onChunk: () => void = () => undefined,
 ): Promise<void> {
   const parser = createParser({
     onEvent: ({ id, event, data }) => {
       const seq = id !== undefined && /^\d+$/.test(id) ? Number(id) : null
-      heard({ seq, type: event ?? 'message', data: JSON.parse(data) as JsonObject })
+      onEvent({ seq, type: event ?? 'message', data: JSON.parse(data) as JsonObject })
     },
   })
   const reader = response.body?.getReader()
@@ -42,7 +42,7 @@ export async function readEvents(
   for (;;) {
     const { done, value } = await reader.read()
     if (done) return
-    alive()
+    onChunk()
     parser.feed(decoder.decode(value, { stream: true }))
   }
 }
@@ -69,7 +69,7 @@ export async function replayLog(sessionId: string, until: number, signal: AbortS
   return events
 }
 
-export interface Surroundings {
+export interface Environment {
   fetch: typeof fetch
   takePlace: () => Promise<Release | null>
   isHidden: () => boolean
@@ -78,7 +78,7 @@ export interface Surroundings {
   random: () => number
 }
 
-const BROWSER: Surroundings = {
+const BROWSER: Environment = {
   fetch: (...given) => fetch(...given),
   takePlace: () => takePlace(),
   isHidden: () => document.visibilityState === 'hidden',
@@ -93,14 +93,14 @@ const BROWSER: Surroundings = {
   random: Math.random,
 }
 
-export interface Watch {
+export interface ConnectionOptions {
   url: string
   lastId: () => number
-  heard: (event: StreamEvent) => void
+  onEvent: (event: StreamEvent) => void
   /** Polls the session while no place for a stream is free. */
-  ask: (signal: AbortSignal) => Promise<void>
+  poll: (signal: AbortSignal) => Promise<void>
   isOver: () => boolean
-  linked: (link: Link) => void
+  onLink: (link: Link) => void
 }
 
 export class Connection {
@@ -112,12 +112,12 @@ export class Connection {
   private lostSince: number | null = null
 
   constructor(
-    private readonly watch: Watch,
-    private readonly around: Surroundings = BROWSER,
+    private readonly options: ConnectionOptions,
+    private readonly environment: Environment = BROWSER,
   ) {}
 
   start(): void {
-    const unhook = this.around.onChange(() => this.changed())
+    const unhook = this.environment.onChange(() => this.changed())
     this.stopping.signal.addEventListener('abort', unhook)
     void this.run()
   }
@@ -139,7 +139,7 @@ export class Connection {
   }
 
   private changed(): void {
-    if (!this.around.isHidden()) {
+    if (!this.environment.isHidden()) {
       this.hiddenSince = null
       this.retry()
       return
@@ -167,15 +167,15 @@ export class Connection {
   }
 
   private async run(): Promise<void> {
-    if (this.around.isHidden()) this.hiddenSince = Date.now() - HIDDEN_GRACE_MS
+    if (this.environment.isHidden()) this.hiddenSince = Date.now() - HIDDEN_GRACE_MS
     while (!this.stopped) {
-      if (this.watch.isOver()) return this.watch.linked({ kind: 'over' })
+      if (this.options.isOver()) return this.options.onLink({ kind: 'over' })
       if (this.restingLong) {
-        this.watch.linked({ kind: 'resting' })
+        this.options.onLink({ kind: 'resting' })
         await this.pause(600_000)
         continue
       }
-      const release = await this.around.takePlace()
+      const release = await this.environment.takePlace()
       try {
         if (release) await this.listen()
         else await this.poll()
@@ -184,7 +184,7 @@ export class Connection {
         if (this.stopped) return
         const problem = asProblem(error)
         if ([401, 403, 404, 410].includes(problem.status)) {
-          this.watch.linked({ kind: 'refused', problem })
+          this.options.onLink({ kind: 'refused', problem })
           if (problem.status !== 401) return
           await this.keyEntered()
           continue
@@ -213,16 +213,16 @@ export class Connection {
   private async lost(problem: Problem): Promise<void> {
     this.lostSince ??= Date.now()
     const most = Math.min(BACK_OFF_MS.most, BACK_OFF_MS.first * 2 ** this.attempts)
-    const wait = problem.retryAfter === null ? most * (0.5 + this.around.random() / 2) : problem.retryAfter * 1000
+    const wait = problem.retryAfter === null ? most * (0.5 + this.environment.random() / 2) : problem.retryAfter * 1000
     this.attempts += 1
-    this.watch.linked({ kind: 'lost', since: this.lostSince, nextTry: Date.now() + wait, problem })
+    this.options.onLink({ kind: 'lost', since: this.lostSince, nextTry: Date.now() + wait, problem })
     await this.pause(wait)
   }
 
   private async poll(): Promise<void> {
-    await this.watch.ask(this.stopping.signal)
+    await this.options.poll(this.stopping.signal)
     this.lostSince = null
-    this.watch.linked({ kind: 'polling' })
+    this.options.onLink({ kind: 'polling' })
     await this.pause(POLL_MS)
   }
 
@@ -230,31 +230,31 @@ export class Connection {
     const stream = new AbortController()
     this.stream = stream
     let silence = setTimeout(() => stream.abort(), SILENCE_MS)
-    const alive = (): void => {
+    const onChunk = (): void => {
       clearTimeout(silence)
       silence = setTimeout(() => stream.abort(), SILENCE_MS)
     }
-    if (this.lostSince === null) this.watch.linked({ kind: 'connecting' })
+    if (this.lostSince === null) this.options.onLink({ kind: 'connecting' })
     try {
-      const lastId = this.watch.lastId()
-      const response = await this.around.fetch(this.watch.url, {
+      const lastId = this.options.lastId()
+      const response = await this.environment.fetch(this.options.url, {
         headers: { ...authorization(), accept: 'text/event-stream', ...(lastId > 0 && { 'last-event-id': String(lastId) }) },
         signal: stream.signal,
       })
       if (!response.ok) {
         const problem = await problemOf(response)
-        if (problem.status === 401) useAuth.setState({ asked: true })
+        if (problem.status === 401) useAuth.setState({ keyRequired: true })
         throw problem
       }
       this.lostSince = null
       this.attempts = 0
       if (response.status === 204) {
-        this.watch.linked({ kind: 'over' })
+        this.options.onLink({ kind: 'over' })
         this.stopping.abort()
         return
       }
-      this.watch.linked({ kind: 'live' })
-      await readEvents(response, this.watch.heard, alive)
+      this.options.onLink({ kind: 'live' })
+      await readEvents(response, this.options.onEvent, onChunk)
     } catch (error) {
       if (stream.signal.aborted && this.restingLong) return
       throw error
@@ -262,6 +262,6 @@ export class Connection {
       clearTimeout(silence)
       this.stream = null
     }
-    if (!this.watch.isOver() && !this.stopped) throw new Problem(0, 'unreachable', 'The stream ended', 'The connection was closed.')
+    if (!this.options.isOver() && !this.stopped) throw new Problem(0, 'unreachable', 'The stream ended', 'The connection was closed.')
   }
 }

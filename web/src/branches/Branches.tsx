@@ -297,7 +297,7 @@ const colourOf = (row: Run): string => (row.active ? 'var(--accent)' : 'var(--co
 function Lanes({ row, lanes, height, hidden, last }: { row: Run; lanes: number; height: number; hidden: boolean; last: Run | undefined }) {
   const x = (lane: number): number => 16 + lane * LANE
   const y = ROW / 2
-  const goesOn = row.leaf === null || (last?.through.includes(row.lane) ?? false)
+  const continues = row.leaf === null || (last?.through.includes(row.lane) ?? false)
   return (
     <svg aria-hidden data-shape width={24 + lanes * LANE} height={height} className="shrink-0">
       {row.through.map((lane) => (
@@ -309,7 +309,7 @@ function Lanes({ row, lanes, height, hidden, last }: { row: Run; lanes: number; 
         ) : (
           <path d={`M${x(row.lane)} 0V${y}`} stroke={colourOf(row)} strokeWidth={row.active ? 2 : 1.5} strokeDasharray={hidden ? '3 3' : undefined} />
         ))}
-      {goesOn && <path d={`M${x(row.lane)} ${y}V${height}`} stroke={colourOf(row)} strokeWidth={row.active ? 2 : 1.5} />}
+      {continues && <path d={`M${x(row.lane)} ${y}V${height}`} stroke={colourOf(row)} strokeWidth={row.active ? 2 : 1.5} />}
       {row.turns.length > 1 ? (
         <rect x={x(row.lane) - 5} y={y - 7} width={10} height={14} rx={5} fill={colourOf(row)} />
       ) : (

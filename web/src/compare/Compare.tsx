@@ -336,7 +336,7 @@ interface CellProps {
 }
 
 function Cell({ turn, other, store, words, side, chosen, select, line = false }: CellProps) {
-  const said = useSession(store, (state) => (turn ? replyOf(state.timeline, turn) : ''))
+  const reply = useSession(store, (state) => (turn ? replyOf(state.timeline, turn) : ''))
   if (!turn) return (
       <div className={join('bg-sunken', line && 'border-l border-line')}>
         <span className="sr-only">No turn on this side</span>
@@ -379,7 +379,7 @@ function Cell({ turn, other, store, words, side, chosen, select, line = false }:
         </ul>
       )}
       <p dir="auto" className={join('mt-1 px-2 break-words whitespace-pre-wrap', turn.status === 'pending' && 'caret')}>
-        <Differing text={said} other={words && turn.status !== 'pending' && other?.status !== 'pending' ? other?.assistant_message?.text : undefined} side={side} />
+        <Differing text={reply} other={words && turn.status !== 'pending' && other?.status !== 'pending' ? other?.assistant_message?.text : undefined} side={side} />
       </p>
       {turn.error && <p className="text-list text-bad">{turn.error}</p>}
     </article>

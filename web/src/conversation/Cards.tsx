@@ -122,7 +122,7 @@ function CallCard({ call, unfolded }: { call: Call; unfolded: number }) {
     if (unfolded > 0) setOpen(unfolded % 2 === 1)
   }, [unfolded])
   const error = call.result ? text(call.result.payload['error']) : ''
-  const took = call.result ? (Date.parse(call.result.created_at) - Date.parse(call.startedAt)) / 1000 : null
+  const elapsed = call.result ? (Date.parse(call.result.created_at) - Date.parse(call.startedAt)) / 1000 : null
   return (
     <div className="rounded-sm border border-line bg-surface">
       <button
@@ -146,13 +146,13 @@ function CallCard({ call, unfolded }: { call: Call; unfolded: number }) {
           )}
         </span>
         {call.attempts > 1 && <Badge kind="warn">{call.attempts} attempts</Badge>}
-        {took !== null && <span className="shrink-0 text-meta text-faint">{duration(took)}</span>}
+        {elapsed !== null && <span className="shrink-0 text-meta text-faint">{duration(elapsed)}</span>}
       </button>
       {open && (
         <div className="flex flex-col gap-2 border-t border-line p-2 text-list">
           <p className="flex flex-wrap gap-x-2 text-meta text-muted">
             <Clock at={call.startedAt} />
-            {call.result && took !== null ? <span>answered after {duration(took)}</span> : <span>not answered yet</span>}
+            {call.result && elapsed !== null ? <span>answered after {duration(elapsed)}</span> : <span>not answered yet</span>}
             {call.id && <span className="font-mono break-all">{call.id}</span>}
           </p>
           {call.attempts > 1 && <Attempts call={call} />}

@@ -9,7 +9,7 @@ import { useSession, type SessionStore } from '../timeline/store.ts'
 import { Button, join, Menu } from '../ui/controls.tsx'
 import { plural } from '../words.ts'
 import type { Commands } from './commands.ts'
-import { discard, post, postAnyway, useOutbox, type Letter } from './outbox.ts'
+import { discard, sendAgain, sendMessage, useOutbox, type PendingMessage } from './outbox.ts'
 
 const CHOICES: { value: Exclude<OnBusy, 'reject'>; label: string; detail: string }[] = [
   { value: 'interrupt', label: 'Interrupt', detail: 'The reply stops, its beginning stays' },
@@ -37,8 +37,8 @@ export function Composer({ store, commands, closed, editLast, sent }: ComposerPr
   const busy = useSession(store, (state) => state.timeline.session?.status === 'pending_assistant_turn')
   const onBusy = usePreferences((state) => state.onBusy)
   const setPreferences = usePreferences((state) => state.set)
-  const letters = useOutbox((state) => state.letters)
-  const mine = letters.filter((letter) => letter.session === id)
+  const messages = useOutbox((state) => state.messages)
+  const mine = messages.filter((message) => message.session === id)
   const choice = CHOICES.find((each) => each.value === onBusy) ?? CHOICES[0]
 
   useEffect(() => {
@@ -56,9 +56,9 @@ export function Composer({ store, commands, closed, editLast, sent }: ComposerPr
   useKeys({ compose: () => field.current?.focus({ preventScroll: true }), stop: () => busy && void commands.cancel() })
 
   const send = (how: OnBusy = onBusy): void => {
-    const said = text.trim()
-    if (!said || closed !== null) return
-    post(store, said, busy ? how : 'interrupt')
+    const message = text.trim()
+    if (!message || closed !== null) return
+    sendMessage(store, message, busy ? how : 'interrupt')
     setText('')
     setHistory(null)
     sent()
@@ -67,13 +67,13 @@ export function Composer({ store, commands, closed, editLast, sent }: ComposerPr
   /** Walks through earlier messages, newest first. */
   const walk = (step: number): void => {
     const { turns, visible } = store.getState().timeline
-    const said = visible.flatMap((turn) => turns.get(turn)?.user_message?.text ?? []).reverse()
+    const sentTexts = visible.flatMap((turn) => turns.get(turn)?.user_message?.text ?? []).reverse()
     const next = (history ?? -1) + step
     if (next < 0) {
       setHistory(null)
       return setText('')
     }
-    const found = said[next]
+    const found = sentTexts[next]
     if (found === undefined) return
     setHistory(next)
     setText(found)
@@ -148,8 +148,8 @@ export function Composer({ store, commands, closed, editLast, sent }: ComposerPr
         )}
         {mine.length > 0 && (
           <ul aria-label="Messages on their way" className="mt-1 flex flex-col gap-1">
-            {mine.map((letter) => (
-              <Chip key={letter.id} letter={letter} store={store} see={sent} edit={(words) => setText((now) => now || words)} />
+            {mine.map((message) => (
+              <Chip key={message.id} message={message} store={store} see={sent} edit={(words) => setText((now) => now || words)} />
             ))}
           </ul>
         )}
@@ -158,32 +158,32 @@ export function Composer({ store, commands, closed, editLast, sent }: ComposerPr
   )
 }
 
-const STATES: Record<Letter['state'], string> = {
+const STATES: Record<PendingMessage['state'], string> = {
   sending: 'sending',
   waiting: 'not taken yet; it is sent again by itself',
   accepted: 'waits for its turn',
   conflict: '',
-  refused: 'not taken',
+  rejected: 'not taken',
 }
 
-function Chip({ letter, store, see, edit }: { letter: Letter; store: SessionStore; see: () => void; edit: (text: string) => void }) {
-  const trouble = letter.state === 'refused' || letter.state === 'conflict'
+function Chip({ message, store, see, edit }: { message: PendingMessage; store: SessionStore; see: () => void; edit: (text: string) => void }) {
+  const trouble = message.state === 'rejected' || message.state === 'conflict'
   const drop = (): void => {
-    discard(letter.id)
-    edit(letter.text)
+    discard(message.id)
+    edit(message.text)
   }
   return (
     <li className="flex flex-wrap items-center gap-2 rounded-sm border border-line bg-sunken px-2 py-0.5 text-list">
-      <span className="max-w-64 truncate">{letter.text}</span>
+      <span className="max-w-64 truncate">{message.text}</span>
       <span className={trouble ? 'text-bad' : 'text-muted'}>
-        {letter.state === 'conflict' ? `${plural(letter.changes, 'change')} came first` : STATES[letter.state]}
-        {letter.state === 'waiting' && letter.problem && ` (${letter.problem.code})`}
-        {letter.state === 'refused' && letter.problem && `: ${letter.problem.detail || letter.problem.title} ${adviceFor(letter.problem)}`}
+        {message.state === 'conflict' ? `${plural(message.changes, 'change')} came first` : STATES[message.state]}
+        {message.state === 'waiting' && message.problem && ` (${message.problem.code})`}
+        {message.state === 'rejected' && message.problem && `: ${message.problem.detail || message.problem.title} ${adviceFor(message.problem)}`}
       </span>
-      {letter.state === 'conflict' && <Button onClick={see}>See {letter.changes === 1 ? 'it' : 'them'}</Button>}
-      {letter.state === 'conflict' && <Button onClick={() => postAnyway(store, letter.id)}>Send all the same</Button>}
-      {letter.state === 'refused' && letter.problem?.code !== 'session_ended' && (
-        <Button onClick={() => postAnyway(store, letter.id)}>Send again</Button>
+      {message.state === 'conflict' && <Button onClick={see}>See {message.changes === 1 ? 'it' : 'them'}</Button>}
+      {message.state === 'conflict' && <Button onClick={() => sendAgain(store, message.id)}>Send all the same</Button>}
+      {message.state === 'rejected' && message.problem?.code !== 'session_ended' && (
+        <Button onClick={() => sendAgain(store, message.id)}>Send again</Button>
       )}
       {trouble && (
         <Button look="quiet" onClick={drop}>

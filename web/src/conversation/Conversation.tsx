@@ -16,13 +16,13 @@ import { announce, warn } from '../ui/announce.tsx'
 import { Button } from '../ui/controls.tsx'
 import { useFinder } from '../ui/offers.ts'
 import { copy, download, Empty, Loading, ProblemNote } from '../ui/states.tsx'
-import { say } from '../ui/toast.tsx'
+import { showToast } from '../ui/toast.tsx'
 import { duration, plural, reason } from '../words.ts'
 import { Approvals, BranchBanner, ClientCalls, ConflictBanner, LinkBar, RewoundBar } from './Banners.tsx'
 import { isOwn, seenOwn, useCommands } from './commands.ts'
 import { Composer } from './Composer.tsx'
 import { FindBar } from './FindBar.tsx'
-import { settle } from './outbox.ts'
+import { reconcile } from './outbox.ts'
 import { PlayheadBar } from './PlayheadBar.tsx'
 import type { Selection } from './selection.ts'
 import { Strip } from './Strip.tsx'
@@ -286,9 +286,9 @@ export function Conversation({ store, selection, again }: { store: SessionStore;
       return path
         .flatMap((each) => known.get(each) ?? [])
         .flatMap((turn) => {
-          const said = [turn.user_message?.text, turn.assistant_message?.text].filter((text) => text !== undefined)
-          const where = `#${turn.index}`.includes(wanted) ? said[0] : said.find((text) => text.toLowerCase().includes(wanted))
-          return where === undefined ? [] : [{ turn, label: `#${turn.index} ${around(where, wanted)}` }]
+          const texts = [turn.user_message?.text, turn.assistant_message?.text].filter((text) => text !== undefined)
+          const where = `#${turn.index}`.includes(wanted) ? texts[0] : texts.find((text) => text.toLowerCase().includes(wanted))
+          return where === undefined ? [] : [{ turn, label: `#${turn.index} ${excerpt(where, wanted)}` }]
         })
         .slice(-MAX_FOUND)
         .map(({ turn, label }) => ({ id: turn.id, index: turn.index, label, run: () => move(turn.id, 'center') }))
@@ -416,11 +416,11 @@ export function Conversation({ store, selection, again }: { store: SessionStore;
 
   // Report a change that this page did not request.
   const log = useSession(store, (state) => state.log)
-  const heardTo = useRef<number | null>(null)
+  const reportedSeq = useRef<number | null>(null)
   useEffect(() => {
     if (!loaded) return
-    const from = heardTo.current ?? timeline.seq
-    heardTo.current = Math.max(from, timeline.seq)
+    const from = reportedSeq.current ?? timeline.seq
+    reportedSeq.current = Math.max(from, timeline.seq)
     for (const { seq, type, data } of log) {
       if (seq === null || seq <= from || (type !== 'rewound' && type !== 'branch_restored')) continue
       const words = type === 'rewound' ? 'Rewind' : 'Make active'
@@ -429,39 +429,39 @@ export function Conversation({ store, selection, again }: { store: SessionStore;
         continue
       }
       const to = turns.get(String(data['cursor_turn_id'] ?? ''))
-      if (type === 'branch_restored') say('Somebody else made another branch active.')
-      else if (data['cleared'] === true) say('Somebody else took the rewind back.')
-      else say(`Somebody else rewound this session to ${to ? `#${to.index}` : 'its start'}.`)
+      if (type === 'branch_restored') showToast('Somebody else made another branch active.')
+      else if (data['cleared'] === true) showToast('Somebody else took the rewind back.')
+      else showToast(`Somebody else rewound this session to ${to ? `#${to.index}` : 'its start'}.`)
     }
   }, [loaded, id, log, timeline.seq, turns])
 
   // Screen readers announce every reply once, when it is complete.
-  const heardOf = useRef<{ settled: ReadonlySet<string>; pending: ReadonlySet<string>; from: number } | null>(null)
+  const announcedTurns = useRef<{ settled: ReadonlySet<string>; pending: ReadonlySet<string>; from: number } | null>(null)
   useEffect(() => {
     if (!loaded) return
     const shown = timeline.visible.flatMap((turn) => turns.get(turn) ?? [])
     const pending = new Set(shown.filter((turn) => turn.status === 'pending').map((turn) => turn.id))
     const settled = new Set([...turns.values()].filter((turn) => turn.status !== 'pending').map((turn) => turn.id))
-    const before = heardOf.current
-    heardOf.current = { settled, pending, from: before?.from ?? shown[0]?.index ?? 0 }
+    const before = announcedTurns.current
+    announcedTurns.current = { settled, pending, from: before?.from ?? shown[0]?.index ?? 0 }
     if (before === null) return
     // A quick reply may be complete before it was seen pending; older turns that are loaded later are not new replies.
     const over = shown.filter((turn) => turn.status !== 'pending' && !before.settled.has(turn.id) && turn.index >= before.from)
     for (const turn of over) if (turn.status === 'failed') warn(`The reply failed. ${turn.error ?? ''}`)
-    const said = over.filter((turn) => turn.status !== 'failed').map(spokenOf)
-    if (said.length > 0) announce(said.join(' '))
+    const announcements = over.filter((turn) => turn.status !== 'failed').map(announcementOf)
+    if (announcements.length > 0) announce(announcements.join(' '))
     else if ([...pending].some((turn) => !before.pending.has(turn))) announce('Agent is answering')
   }, [loaded, timeline.visible, turns])
 
   useEffect(() => {
     const ids = new Set<string>()
-    const refused = new Map<string, string>()
+    const rejected = new Map<string, string>()
     for (const turn of turns.values()) {
       if (turn.user_message?.message_id) ids.add(turn.user_message.message_id)
       for (const { type, payload } of turn.events)
-        if (type === 'command_refused' && typeof payload['message_id'] === 'string') refused.set(payload['message_id'], String(payload['code']))
+        if (type === 'command_refused' && typeof payload['message_id'] === 'string') rejected.set(payload['message_id'], String(payload['code']))
     }
-    settle(ids, refused)
+    reconcile(ids, rejected)
   }, [turns])
 
   const context = useMemo<RowContext>(
@@ -648,14 +648,14 @@ export function Conversation({ store, selection, again }: { store: SessionStore;
 }
 
 /** About a line of a text, from shortly before the given words. */
-function around(text: string, words: string): string {
+function excerpt(text: string, words: string): string {
   const at = text.toLowerCase().indexOf(words)
   const from = at < 40 ? 0 : at - 20
   return `${from > 0 ? '…' : ''}${text.slice(from, from + 100).replace(/\s+/g, ' ')}`
 }
 
 /** A reply as screen readers announce it: whole, or its length if it is long. */
-function spokenOf(turn: Turn): string {
+function announcementOf(turn: Turn): string {
   const text = turn.assistant_message?.text ?? ''
   const how = turn.status === 'interrupted' ? 'Agent, interrupted' : 'Agent'
   return text.length > 300 ? `${how}: ${text.length} characters, at ${turn.node_id ?? 'its node'}.` : `${how}: ${text}`

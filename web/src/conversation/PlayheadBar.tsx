@@ -30,11 +30,11 @@ export function PlayheadBar({ turns, at, offset, move }: PlayheadProps) {
     const [here, next] = [turns[at], turns[at + 1]]
     const gap = here && next ? Date.parse(next.created_at) - Date.parse(here.created_at) : 0
     const wait = (gap > MAX_GAP_MS ? 500 : Math.max(250, gap)) / speed
-    const began = performance.now()
+    const startedAt = performance.now()
     let frame = 0
     // The needle is written into the DOM; React renders only when a turn begins.
     const draw = (now: number): void => {
-      const part = Math.min(1, (now - began) / wait)
+      const part = Math.min(1, (now - startedAt) / wait)
       if (needle.current) needle.current.style.transform = `scaleX(${(offset + at + part) / Math.max(1, offset + last)})`
       if (part < 1) frame = requestAnimationFrame(draw)
       else move(offset + at + 1)

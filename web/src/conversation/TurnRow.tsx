@@ -254,9 +254,9 @@ function Reply({ turn, quotes }: { turn: Turn; quotes: readonly string[] }) {
   const text = useSession(store, (state) => replyOf(state.timeline, turn))
   const markdown = usePreferences((state) => state.markdown)
   const stopping = useStopping((state) => state.sessions.has(store.getState().id))
-  const awaited = useSession(store, (state) => state.timeline.session?.client_calls?.find((call) => call.turn_id === turn.id)?.tool)
+  const clientTool = useSession(store, (state) => state.timeline.session?.client_calls?.find((call) => call.turn_id === turn.id)?.tool)
   const lostAt = useSession(store, lostSince)
-  const asked = useSession(store, (state) => state.timeline.session?.approvals?.find((approval) => approval.turn_id === turn.id)?.tool)
+  const approvalTool = useSession(store, (state) => state.timeline.session?.approvals?.find((approval) => approval.turn_id === turn.id)?.tool)
   const pending = turn.status === 'pending'
   if (!text && !pending) return null
   const formatted = !pending && hasMarkdown(text)
@@ -280,8 +280,8 @@ function Reply({ turn, quotes }: { turn: Turn; quotes: readonly string[] }) {
           <>
             {lostAt === null ? <span className="spinner" aria-hidden /> : <Clock3 size={12} aria-hidden />}
             <Elapsed since={turn.created_at} until={lostAt} />
-            {asked && <span className="text-warn">waits for the approval of {asked}</span>}
-            {awaited && <span className="text-live">waits for the result of {awaited}</span>}
+            {approvalTool && <span className="text-warn">waits for the approval of {approvalTool}</span>}
+            {clientTool && <span className="text-live">waits for the result of {clientTool}</span>}
             <Button look="quiet" disabled={stopping} onClick={() => void commands.cancel()}>
               {stopping ? 'stopping …' : 'Stop'}
             </Button>

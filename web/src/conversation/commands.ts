@@ -8,7 +8,7 @@ import type { Json, Session } from '../api/types.ts'
 import { clientTools } from '../sessions/queries.ts'
 import { revisionOf } from '../timeline/reduce.ts'
 import type { SessionStore } from '../timeline/store.ts'
-import { sayProblem, say } from '../ui/toast.tsx'
+import { showProblem, showToast } from '../ui/toast.tsx'
 import { copy } from '../ui/states.tsx'
 import { messageId } from './outbox.ts'
 
@@ -75,18 +75,18 @@ export function commandsOf(store: SessionStore): Omit<Commands, 'copyLink'> {
 
   /** Carries a command out; after a conflict it can be repeated without a revision. */
   async function run(words: string, work: (revision: number | undefined) => Promise<unknown>, seen = revision()): Promise<boolean> {
-    const asked: Own = { session: id, words, until: Number.POSITIVE_INFINITY }
-    own = [...own.filter((each) => Date.now() < each.until), asked]
+    const command: Own = { session: id, words, until: Number.POSITIVE_INFINITY }
+    own = [...own.filter((each) => Date.now() < each.until), command]
     try {
       await work(seen)
       useConflict.setState({ conflict: null })
       if (store.getState().link.kind !== 'live') await store.actions.refresh()
       return true
     } catch (error) {
-      own = own.filter((each) => each !== asked)
+      own = own.filter((each) => each !== command)
       const problem = asProblem(error)
       if (problem.code !== 'revision_conflict') {
-        sayProblem(problem)
+        showProblem(problem)
         return false
       }
       const { actual_revision: actual, expected_revision: expected } = problem.figures
@@ -104,7 +104,7 @@ export function commandsOf(store: SessionStore): Omit<Commands, 'copyLink'> {
       })
       return false
     } finally {
-      asked.until = Date.now() + SEEN_MS
+      command.until = Date.now() + SEEN_MS
     }
   }
 
@@ -150,7 +150,7 @@ export function commandsOf(store: SessionStore): Omit<Commands, 'copyLink'> {
           ...(more.name && { name: more.name }),
         })
       } catch (error) {
-        sayProblem(error)
+        showProblem(error)
         return null
       }
     },
@@ -162,10 +162,10 @@ export function commandsOf(store: SessionStore): Omit<Commands, 'copyLink'> {
     async erase() {
       try {
         await sessions.erase(id)
-        say('Erased. Its ledger rows stay, without words.')
+        showToast('Erased. Its ledger rows stay, without words.')
         return true
       } catch (error) {
-        sayProblem(error)
+        showProblem(error)
         return false
       }
     },

@@ -10,12 +10,12 @@ import { clientTools } from '../sessions/queries.ts'
 import { revisionOf } from '../timeline/reduce.ts'
 import type { SessionStore } from '../timeline/store.ts'
 
-export interface Letter {
+export interface PendingMessage {
   id: string
   session: string
   text: string
   onBusy: OnBusy
-  state: 'sending' | 'waiting' | 'accepted' | 'conflict' | 'refused'
+  state: 'sending' | 'waiting' | 'accepted' | 'conflict' | 'rejected'
   attempts: number
   retryAt: number | null
   problem: Problem | null
@@ -24,23 +24,23 @@ export interface Letter {
 }
 
 interface Outbox {
-  letters: readonly Letter[]
+  messages: readonly PendingMessage[]
 }
 
-export const useOutbox = create<Outbox>(() => ({ letters: [] }))
+export const useOutbox = create<Outbox>(() => ({ messages: [] }))
 
 export const messageId = (): string => `page-${crypto.randomUUID?.() ?? `${Date.now()}-${Math.random().toString(36).slice(2)}`}`
 
-const change = (id: string, patch: Partial<Letter>): void =>
-  useOutbox.setState(({ letters }) => ({ letters: letters.map((letter) => (letter.id === id ? { ...letter, ...patch } : letter)) }))
+const change = (id: string, patch: Partial<PendingMessage>): void =>
+  useOutbox.setState(({ messages }) => ({ messages: messages.map((message) => (message.id === id ? { ...message, ...patch } : message)) }))
 
-const get = (id: string): Letter | undefined => useOutbox.getState().letters.find((letter) => letter.id === id)
+const get = (id: string): PendingMessage | undefined => useOutbox.getState().messages.find((message) => message.id === id)
 
 export const discard = (id: string): void =>
-  useOutbox.setState(({ letters }) => ({ letters: letters.filter((letter) => letter.id !== id) }))
+  useOutbox.setState(({ messages }) => ({ messages: messages.filter((message) => message.id !== id) }))
 
-export function post(store: SessionStore, text: string, onBusy: OnBusy): void {
-  const letter: Letter = {
+export function sendMessage(store: SessionStore, text: string, onBusy: OnBusy): void {
+  const message: PendingMessage = {
     id: messageId(),
     session: store.getState().id,
     text,
@@ -51,33 +51,33 @@ export function post(store: SessionStore, text: string, onBusy: OnBusy): void {
     problem: null,
     changes: 0,
   }
-  useOutbox.setState(({ letters }) => ({ letters: [...letters, letter] }))
-  void carry(store, letter.id, revisionOf(store.getState().timeline))
+  useOutbox.setState(({ messages }) => ({ messages: [...messages, message] }))
+  void deliver(store, message.id, revisionOf(store.getState().timeline))
 }
 
 /** Sends a message again, without an expected revision. */
-export function postAnyway(store: SessionStore, id: string): void {
+export function sendAgain(store: SessionStore, id: string): void {
   change(id, { state: 'sending', problem: null })
-  void carry(store, id, undefined)
+  void deliver(store, id, undefined)
 }
 
 const PAUSE = { first: 500, most: 10_000 }
 
-async function carry(store: SessionStore, id: string, revision: number | undefined): Promise<void> {
+async function deliver(store: SessionStore, id: string, revision: number | undefined): Promise<void> {
   for (;;) {
-    const letter = get(id)
-    if (!letter) return
+    const message = get(id)
+    if (!message) return
     change(id, { state: 'sending', retryAt: null })
     try {
       // While the agent answers, its reply raises the revision: only a message to an idle session can name one.
       const idle = store.getState().timeline.session?.status !== 'pending_assistant_turn'
-      const tools = await clientTools(store.getState().timeline.session ?? (await sessions.get(letter.session)))
-      await sessions.say(letter.session, {
-        text: letter.text,
+      const tools = await clientTools(store.getState().timeline.session ?? (await sessions.get(message.session)))
+      await sessions.sendMessage(message.session, {
+        text: message.text,
         message_id: id,
-        on_busy: letter.onBusy,
+        on_busy: message.onBusy,
         ...(tools.length > 0 && { client_tools: tools }),
-        ...(idle && revision !== undefined && letter.attempts === 0 && { expected_revision: revision }),
+        ...(idle && revision !== undefined && message.attempts === 0 && { expected_revision: revision }),
       })
       change(id, { state: 'accepted', problem: null })
       return
@@ -88,22 +88,22 @@ async function carry(store: SessionStore, id: string, revision: number | undefin
         const changes = Math.max(1, Number(actual ?? 0) - Number(expected ?? 0))
         return change(id, { state: 'conflict', problem, changes })
       }
-      if (!problem.repeatable) return change(id, { state: 'refused', problem })
-      const wait = problem.retryAfter === null ? Math.min(PAUSE.most, PAUSE.first * 2 ** letter.attempts) : problem.retryAfter * 1000
-      change(id, { state: 'waiting', attempts: letter.attempts + 1, retryAt: Date.now() + wait, problem })
+      if (!problem.repeatable) return change(id, { state: 'rejected', problem })
+      const wait = problem.retryAfter === null ? Math.min(PAUSE.most, PAUSE.first * 2 ** message.attempts) : problem.retryAfter * 1000
+      change(id, { state: 'waiting', attempts: message.attempts + 1, retryAt: Date.now() + wait, problem })
       await new Promise((done) => setTimeout(done, wait))
     }
   }
 }
 
 /** Removes messages that are on the timeline, and marks those that were rejected after they were accepted. */
-export function settle(messageIds: ReadonlySet<string>, refused: ReadonlyMap<string, string>): void {
-  const { letters } = useOutbox.getState()
-  if (letters.some((letter) => messageIds.has(letter.id))) {
-    useOutbox.setState({ letters: letters.filter((letter) => !messageIds.has(letter.id)) })
+export function reconcile(messageIds: ReadonlySet<string>, rejected: ReadonlyMap<string, string>): void {
+  const { messages } = useOutbox.getState()
+  if (messages.some((message) => messageIds.has(message.id))) {
+    useOutbox.setState({ messages: messages.filter((message) => !messageIds.has(message.id)) })
   }
-  for (const letter of letters) {
-    const code = refused.get(letter.id)
-    if (code !== undefined && letter.state === 'accepted') change(letter.id, { state: 'refused' })
+  for (const message of messages) {
+    const code = rejected.get(message.id)
+    if (code !== undefined && message.state === 'accepted') change(message.id, { state: 'rejected' })
   }
 }

@@ -43,7 +43,7 @@ export function Cost({ store, selection, turn, upTo }: TabProps) {
   const models = Object.entries(turn?.cost.breakdown ?? {}).map(([model, amount]) => ({ model, amount: { value: parse(amount), unpriced: [] } }))
   const listed = upTo.slice(-200).map((each) => ({ each, amount: spent.byTurn.get(each.id) ?? amountOf(each.cost) }))
   // All amounts of the pane have the same decimals.
-  const places = placesOf([spent.total, spent.branch, spent.hidden, spent.discarded, spent.beside, ...spent.besideByPurpose.values(), ...models.map((each) => each.amount), ...listed.map((each) => each.amount)].map((amount) => amount.value))
+  const places = placesOf([spent.total, spent.branch, spent.hidden, spent.discarded, spent.auxiliary, ...spent.auxiliaryByPurpose.values(), ...models.map((each) => each.amount), ...listed.map((each) => each.amount)].map((amount) => amount.value))
 
   return (
     <div className="flex flex-col gap-3 p-3 text-list">
@@ -52,8 +52,8 @@ export function Cost({ store, selection, turn, upTo }: TabProps) {
         <Line label="This branch" amount={spent.branch} places={places} />
         {hidden.length > 0 && <Line label={`Out of sight after the rewind (${plural(hidden.length, 'turn')})`} amount={spent.hidden} places={places} />}
         <Line label="Discarded branches" amount={spent.discarded} places={places} />
-        <Line label="Beside the turns" amount={spent.beside} places={places} />
-        {[...spent.besideByPurpose].map(([purpose, amount]) => (
+        <Line label="Beside the turns" amount={spent.auxiliary} places={places} />
+        {[...spent.auxiliaryByPurpose].map(([purpose, amount]) => (
           <Line key={purpose} label={PURPOSES[purpose] ?? purpose} amount={amount} places={places} deep />
         ))}
       </dl>

@@ -24,7 +24,7 @@ export function Events({ store, selection, turn }: TabProps) {
 
   const types = useMemo(() => [...new Set(log.map((event) => event.type))].sort(), [log])
   const events = useMemo(() => (type ? log.filter((event) => event.type === type) : log), [log, type])
-  const began = Date.parse(String(log[0]?.data['created_at'] ?? ''))
+  const startedAt = Date.parse(String(log[0]?.data['created_at'] ?? ''))
   const scroller = useRef<HTMLDivElement>(null)
   const virtualizer = useVirtualizer({
     count: events.length,
@@ -71,7 +71,7 @@ export function Events({ store, selection, turn }: TabProps) {
                 >
                   <span className="w-8 text-right text-meta text-faint">{event.seq}</span>
                   <span className="w-16 text-right text-meta text-muted">
-                    {relative ? `+${((Date.parse(at) - began) / 1000).toFixed(1)} s` : at && clock(at)}
+                    {relative ? `+${((Date.parse(at) - startedAt) / 1000).toFixed(1)} s` : at && clock(at)}
                   </span>
                   <span className={join('truncate font-mono text-code', /failed|error|refused/.test(event.type) && 'text-bad')}>{event.type}</span>
                 </button>

@@ -26,7 +26,7 @@ export function Raw({ store, turn }: TabProps) {
     ['Workflow', session.temporal.workflow_id],
     ['Run', session.temporal.run_id],
   ].filter((each): each is [string, string] => Boolean(each[1]))
-  const said = turn?.user_message
+  const curlCommand = turn?.user_message
     ? curl('POST', '/v1/sessions/{session_id}/messages', {
         path: { session_id: id },
         body: { text: turn.user_message.text, message_id: turn.user_message.message_id },
@@ -60,7 +60,7 @@ export function Raw({ store, turn }: TabProps) {
             Open in Temporal
           </a>
         )}
-        <CopyButton wide label="Copy as curl" text={said} />
+        <CopyButton wide label="Copy as curl" text={curlCommand} />
       </div>
       {turn && (
         <section>

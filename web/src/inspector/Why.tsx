@@ -69,7 +69,7 @@ export function Why({ store, selection, turn, upTo }: TabProps) {
   const others = useOthers(store, turn)
   const [against, setAgainst] = useState('')
   const other = others.find((each) => each.key === against)
-  const theirs = useSteps(other?.session ?? '', other?.turn, undefined)
+  const otherSteps = useSteps(other?.session ?? '', other?.turn, undefined)
   if (!turn) return <Empty title="Nothing was said yet" />
   if (turn.status === 'pending') return <Empty title="The reply is under way">What it read is shown when it is over.</Empty>
   if (steps.isPending) return <Loading rows={3} />
@@ -104,7 +104,7 @@ export function Why({ store, selection, turn, upTo }: TabProps) {
             key={step.index}
             step={step}
             before={steps.data?.items[at - 1]}
-            against={against === 'before' ? steps.data?.items[at - 1] : theirs.data?.items[at]}
+            against={against === 'before' ? steps.data?.items[at - 1] : otherSteps.data?.items[at]}
             open={selection.step === step.index || (selection.step === undefined && steps.data?.items.length === 1)}
             toggle={(open) => selection.go({ step: open ? step.index : undefined }, { replace: true })}
           />
@@ -261,10 +261,10 @@ function FromDefinition({ store, turn, upTo }: { store: TabProps['store']; turn:
   if (agent.isPending) return <Loading rows={3} />
   if (agent.isError) return <ProblemNote error={agent.error} retry={() => void agent.refetch()} />
   const { definition } = agent.data
-  const began = upTo.at(-2)?.node_id ?? definition.start
-  const moves = turn.events.filter((event) => event.type === 'node_transition')
-  const passed = [began, ...moves.map((event) => String(event.payload['to_node']))].filter((each, at, list) => each !== list[at - 1])
-  const chosen = new Set(moves.map((event) => String(event.payload['transition'] ?? '')))
+  const firstNode = upTo.at(-2)?.node_id ?? definition.start
+  const transitions = turn.events.filter((event) => event.type === 'node_transition')
+  const passed = [firstNode, ...transitions.map((event) => String(event.payload['to_node']))].filter((each, at, list) => each !== list[at - 1])
+  const chosen = new Set(transitions.map((event) => String(event.payload['transition'] ?? '')))
   const values = Object.fromEntries(variablesAt(session?.initial_context ?? {}, upTo).map(({ name, value }) => [name, value]))
   return (
     <>
@@ -332,7 +332,7 @@ function TryWith({ store, turn }: { store: TabProps['store']; turn: Turn }) {
     })
     if (made) {
       const tools = await clientTools(made)
-      await sessions.say(made.id, { text, message_id: `try-${made.id}`, on_busy: 'enqueue', ...(tools.length > 0 && { client_tools: tools }) })
+      await sessions.sendMessage(made.id, { text, message_id: `try-${made.id}`, on_busy: 'enqueue', ...(tools.length > 0 && { client_tools: tools }) })
       void navigate({ to: '/compare', search: { a: `${session.id}@active`, b: `${made.id}@active` } })
     }
     setBusy(false)

@@ -12,7 +12,7 @@ import { usePreferences } from '../settings/preferences.ts'
 import { amountOf, shown } from '../timeline/money.ts'
 import { lostSince, useSession, useSessionStore, type SessionStore } from '../timeline/store.ts'
 import { Button, Dialog, IconButton, join, Menu, Splitter, Tip } from '../ui/controls.tsx'
-import { useOffers } from '../ui/offers.ts'
+import { useAddViewCommands } from '../ui/offers.ts'
 import { usePanes } from '../ui/panes.ts'
 import { Badge, download, StatusShape, useTitle } from '../ui/states.tsx'
 import { clock, reason, STATUS } from '../words.ts'
@@ -104,7 +104,7 @@ function Header({ store, again }: { store: SessionStore; again: () => void }) {
   const save = (format: 'text' | 'markdown' | 'json' | 'jsonl', ending: string): void =>
     void download(sessions.transcript(id, format), `${title}.${ending}`)
   const isOver = session?.is_completed ?? true
-  useOffers(
+  useAddViewCommands(
     useMemo(
       () => [
         { label: 'Branches of this session', run: () => void navigate({ to: '/sessions/$id/branches', params: { id } }) },

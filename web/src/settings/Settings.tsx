@@ -25,7 +25,7 @@ export function Settings() {
           <h2 className="font-medium">Key</h2>
           <p className="text-list text-muted">{key ? 'A key is kept in this browser.' : 'No key is kept.'}</p>
           <div className="mt-2 flex gap-2">
-            <Button onClick={() => useAuth.setState({ asked: true })}>{key ? 'Change the key' : 'Enter a key'}</Button>
+            <Button onClick={() => useAuth.setState({ keyRequired: true })}>{key ? 'Change the key' : 'Enter a key'}</Button>
             {key && <Button onClick={forget}>Forget it</Button>}
           </div>
         </section>

@@ -36,8 +36,8 @@ export function NewSuite() {
     onSuccess: (suite) => void navigate({ to: '/suites/$id', params: { id: suite.id }, search: {} }),
   })
   const problem = useMemo(() => (start.error ? asProblem(start.error) : null), [start.error])
-  const told = useMemo(() => problem?.faults, [problem])
-  const { faults } = useFaults(text, told)
+  const apiFaults = useMemo(() => problem?.faults, [problem])
+  const { faults } = useFaults(text, apiFaults)
   return (
     <main id="main" className="min-h-0 flex-1 overflow-auto">
       <form

@@ -10,7 +10,7 @@ import { wilson } from '../timeline/interval.ts'
 import { add, amountOf, dollars, NOTHING, parse, placesOf } from '../timeline/money.ts'
 import { Button, join, Menu, Tip } from '../ui/controls.tsx'
 import { Money } from '../ui/Money.tsx'
-import { sayProblem } from '../ui/toast.tsx'
+import { showProblem } from '../ui/toast.tsx'
 import { Badge, download, Empty, Loading, Missing, ProblemNote, StatusShape, useNow, useTitle } from '../ui/states.tsx'
 import { count, duration, MINUS, moment, percent, plural, STATUS } from '../words.ts'
 import { RunPanel } from './RunPanel.tsx'
@@ -129,7 +129,7 @@ function Head({ suite, runs }: { suite: Suite; runs: readonly SuiteRun[] }) {
     void suites
       .command(suite.id, name)
       .then(() => queries.invalidateQueries({ queryKey: ['suite', suite.id] }))
-      .catch(sayProblem)
+      .catch(showProblem)
   return (
     <header className="border-b border-line px-4 py-2">
       <div className="flex flex-wrap items-center gap-x-3 gap-y-1">

@@ -76,7 +76,7 @@ export function Wall({ suite, runs, open, choose, full }: WallProps) {
     setHovered(run)
     scroller.current?.querySelector<HTMLElement>(`[data-run="${CSS.escape(runKey(run))}"]`)?.focus()
   }
-  const told = hovered ?? open
+  const shown = hovered ?? open
   return (
     <div className="flex min-h-0 flex-col">
       {roomy && (
@@ -166,14 +166,14 @@ export function Wall({ suite, runs, open, choose, full }: WallProps) {
         </div>
       </div>
       <p className="min-h-7 truncate border-t border-line px-4 py-1 text-list text-muted" aria-live="off">
-        {told ? (
+        {shown ? (
           <>
             <span className="font-medium text-text">
-              {told.scenario} #{told.repeat}
+              {shown.scenario} #{shown.repeat}
             </span>{' '}
-            · {STATUS[told.outcome ?? ''] ?? told.state}
-            {told.turn_count > 0 && ` · turn ${told.turn_count}`}
-            {told.last_said ? ` · “${told.last_said}”` : reasonsOf(told)[0] ? ` · ${reasonsOf(told)[0]}` : ''}
+            · {STATUS[shown.outcome ?? ''] ?? shown.state}
+            {shown.turn_count > 0 && ` · turn ${shown.turn_count}`}
+            {shown.last_said ? ` · “${shown.last_said}”` : reasonsOf(shown)[0] ? ` · ${reasonsOf(shown)[0]}` : ''}
           </>
         ) : (
           'Point at a run, or walk with arrows; Enter opens it.'

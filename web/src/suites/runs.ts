@@ -5,7 +5,7 @@ import { asProblem } from '../api/problems.ts'
 import { all, suites } from '../api/routes.ts'
 import type { RunReport, Suite, SuiteRun } from '../api/types.ts'
 
-const ASK_MS = 2_000
+const POLL_MS = 2_000
 
 export const runKey = (run: Pick<SuiteRun, 'scenario' | 'repeat'>): string => `${run.scenario} ${run.repeat}`
 
@@ -60,14 +60,14 @@ export function complete(suite: Suite, runs: readonly SuiteRun[]): SuiteRun[] {
   )
 }
 
-const goesOn = (suite: Suite | undefined): boolean => suite === undefined || suite.outcome === null
+const isUnfinished = (suite: Suite | undefined): boolean => suite === undefined || suite.outcome === null
 
 export function useSuite(id: string) {
   return useQuery({
     queryKey: ['suite', id],
     queryFn: ({ signal }) => suites.get(id, { signal }),
     enabled: id !== '',
-    refetchInterval: (query) => (goesOn(query.state.data) ? ASK_MS : false),
+    refetchInterval: (query) => (isUnfinished(query.state.data) ? POLL_MS : false),
   })
 }
 
@@ -75,7 +75,7 @@ export function useSuite(id: string) {
 export function useRuns(id: string): { suite: Suite | undefined; runs: SuiteRun[]; error: unknown; pending: boolean; loading: boolean } {
   const client = useQueryClient()
   const suite = useSuite(id)
-  const over = !goesOn(suite.data)
+  const over = !isUnfinished(suite.data)
   const key = ['runs', id, over]
   const runs = useQuery({
     queryKey: key,
@@ -93,7 +93,7 @@ export function useRuns(id: string): { suite: Suite | undefined; runs: SuiteRun[
       }
     },
     enabled: id !== '' && suite.data !== undefined,
-    refetchInterval: over ? false : ASK_MS,
+    refetchInterval: over ? false : POLL_MS,
     placeholderData: (previous) => previous,
   })
   const list = useMemo(() => (suite.data ? complete(suite.data, runs.data?.runs ?? []) : []), [suite.data, runs.data])

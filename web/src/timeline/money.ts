@@ -112,8 +112,8 @@ export interface Spending {
   hidden: Amount
   discarded: Amount
   /** Auxiliary model calls: simulated user, judge, extraction and summary. */
-  beside: Amount
-  besideByPurpose: ReadonlyMap<string, Amount>
+  auxiliary: Amount
+  auxiliaryByPurpose: ReadonlyMap<string, Amount>
   total: Amount
   byTurn: ReadonlyMap<string, Amount>
 }
@@ -125,13 +125,13 @@ export interface Spending {
 export function spending(rows: readonly LedgerRow[], visible: Iterable<string>, hidden: Iterable<string>): Spending {
   const seen = new Set(visible)
   const unseen = new Set(hidden)
-  const parts = { branch: NOTHING, hidden: NOTHING, discarded: NOTHING, beside: NOTHING }
+  const parts = { branch: NOTHING, hidden: NOTHING, discarded: NOTHING, auxiliary: NOTHING }
   const byPurpose = new Map<string, Amount>()
   const byTurn = new Map<string, Amount>()
   for (const row of rows) {
     const amount = amountOf(row.cost)
     if (row.purpose !== 'turn') {
-      parts.beside = add(parts.beside, amount)
+      parts.auxiliary = add(parts.auxiliary, amount)
       byPurpose.set(row.purpose, add(byPurpose.get(row.purpose) ?? NOTHING, amount))
       continue
     }
@@ -139,6 +139,6 @@ export function spending(rows: readonly LedgerRow[], visible: Iterable<string>, 
     parts[part] = add(parts[part], amount)
     byTurn.set(row.turn_id, add(byTurn.get(row.turn_id) ?? NOTHING, amount))
   }
-  const total = add(parts.branch, parts.hidden, parts.discarded, parts.beside)
-  return { ...parts, besideByPurpose: byPurpose, total, byTurn }
+  const total = add(parts.branch, parts.hidden, parts.discarded, parts.auxiliary)
+  return { ...parts, auxiliaryByPurpose: byPurpose, total, byTurn }
 }

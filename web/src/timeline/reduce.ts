@@ -118,15 +118,15 @@ function discardAfter(timeline: Timeline, from: string | null, at: string): Time
 
 function restored(timeline: Timeline, branchId: string, leaf: string, at: string): Timeline {
   const path = new Set(pathTo(timeline.turns, leaf))
-  const left = timeline.discarded
+  const others = timeline.discarded
     .filter((each) => each.id !== branchId)
     .map((each) => {
       const shared = turnsOf(timeline.turns, each).filter((turn) => path.has(turn))
       return shared.length > 0 ? { ...each, from: shared.at(-1) ?? null } : each
     })
-  const parted = pathTo(timeline.turns, timeline.leaf).filter((turn) => path.has(turn)).at(-1) ?? null
-  const gaveUp = timeline.leaf === leaf ? { ...timeline, discarded: left } : discardAfter({ ...timeline, discarded: left }, parted, at)
-  return { ...gaveUp, leaf, cursor: null }
+  const forkPoint = pathTo(timeline.turns, timeline.leaf).filter((turn) => path.has(turn)).at(-1) ?? null
+  const afterDiscard = timeline.leaf === leaf ? { ...timeline, discarded: others } : discardAfter({ ...timeline, discarded: others }, forkPoint, at)
+  return { ...afterDiscard, leaf, cursor: null }
 }
 
 const withTurn = (timeline: Timeline, turn: Turn): Timeline => ({
@@ -234,8 +234,8 @@ function applied(timeline: Timeline, { type, data, seq }: StreamEvent): Timeline
     }
     case 'reply_delta': {
       if (timeline.turns.get(turnId)?.status !== 'pending') return timeline
-      const said = `${timeline.replies.get(turnId) ?? ''}${text(data['text'])}`
-      return { ...timeline, replies: new Map(timeline.replies).set(turnId, said) }
+      const reply = `${timeline.replies.get(turnId) ?? ''}${text(data['text'])}`
+      return { ...timeline, replies: new Map(timeline.replies).set(turnId, reply) }
     }
     case 'reply_reset': {
       if (timeline.turns.get(turnId)?.status !== 'pending') return timeline

@@ -68,12 +68,12 @@ export function createSession(id: string): SessionStore & { open(): void; close(
   let connection: Connection | null = null
   let queue: StreamEvent[] = []
   let due: { frame: number; timer: ReturnType<typeof setTimeout> } | null = null
-  let heardEvents = 0
+  let receivedCount = 0
   let refreshTimer: ReturnType<typeof setTimeout> | undefined
   let refreshing = false
   let loading: Promise<void> | null = null
   let again = false
-  let catching: { count: number; until: number } | null = null
+  let catchUp: { count: number; until: number } | null = null
 
   const change = (step: (timeline: Timeline) => Timeline): void => set({ timeline: step(get().timeline) })
 
@@ -91,17 +91,17 @@ export function createSession(id: string): SessionStore & { open(): void; close(
     const timeline = events.reduce(reduce, state.timeline)
     const read = events.some((event) => event.type === 'snapshot') && { readAt: Date.now() }
     set({ timeline, ...read, ...(fresh.length > 0 && { log: [...state.log, ...fresh] }) })
-    if (catching && fresh.length > 0) {
-      catching.count += fresh.length
-      if (Date.now() <= catching.until) set({ missed: catching.count })
+    if (catchUp && fresh.length > 0) {
+      catchUp.count += fresh.length
+      if (Date.now() <= catchUp.until) set({ missed: catchUp.count })
     }
     if (fresh.length > 0) scheduleRefresh()
     if (fresh.length > 0 && state.tree !== null) void actions.loadTree()
   }
 
-  function heard(event: StreamEvent): void {
+  function receive(event: StreamEvent): void {
     queue.push(event)
-    heardEvents += 1
+    receivedCount += 1
     due ??= { frame: requestAnimationFrame(flush), timer: setTimeout(flush, MAX_FRAME_MS) }
   }
 
@@ -123,8 +123,8 @@ export function createSession(id: string): SessionStore & { open(): void; close(
       const { timeline } = get()
       const same = timeline.seq === before
       const kept = timeline.session
-      const told = !same && kept && { status: kept.status, cursor_turn_id: kept.cursor_turn_id, current_node_id: kept.current_node_id }
-      set({ timeline: withHead(timeline, { ...head, ...told }, before), readAt: Date.now() })
+      const newer = !same && kept && { status: kept.status, cursor_turn_id: kept.cursor_turn_id, current_node_id: kept.current_node_id }
+      set({ timeline: withHead(timeline, { ...head, ...newer }, before), readAt: Date.now() })
       if (!same) again = true
     } catch (error) {
       if (!closing.controller.signal.aborted) set({ problem: asProblem(error) })
@@ -137,7 +137,7 @@ export function createSession(id: string): SessionStore & { open(): void; close(
     }
   }
 
-  const take = (session: Session): void => set({ timeline: withSession(get().timeline, session, null), readAt: Date.now() })
+  const applySession = (session: Session): void => set({ timeline: withSession(get().timeline, session, null), readAt: Date.now() })
 
   /**
    * Reads the session. If events arrive meanwhile, the response may be older than they are, and would undo them: with a
@@ -145,9 +145,9 @@ export function createSession(id: string): SessionStore & { open(): void; close(
    */
   async function readSession(signal: AbortSignal): Promise<void> {
     for (;;) {
-      const before = heardEvents
+      const before = receivedCount
       const session = await sessions.get(id, { signal })
-      if (get().timeline.session === null || heardEvents === before) return take(session)
+      if (get().timeline.session === null || receivedCount === before) return applySession(session)
       if (get().link.kind === 'live') return
     }
   }
@@ -178,7 +178,7 @@ export function createSession(id: string): SessionStore & { open(): void; close(
   }
 
   /** Waits until the end of the log is known. */
-  const begun = (): Promise<void> =>
+  const logEndKnown = (): Promise<void> =>
     new Promise((resolve) => {
       const isKnown = ({ timeline }: SessionState): boolean => timeline.seq > 0 || timeline.ended
       if (isKnown(get())) return resolve()
@@ -207,7 +207,7 @@ export function createSession(id: string): SessionStore & { open(): void; close(
       return known()
     },
     async readLog() {
-      await begun()
+      await logEndKnown()
       if (closing.controller.signal.aborted) return
       const { logWhole, timeline, log: known } = get()
       if (logWhole && timeline.hiddenKnown) return
@@ -249,16 +249,16 @@ export function createSession(id: string): SessionStore & { open(): void; close(
       connection = new Connection({
         url: `/v1/sessions/${encodeURIComponent(id)}/events`,
         lastId: () => get().timeline.seq,
-        heard,
-        ask: readSession,
+        onEvent: receive,
+        poll: readSession,
         isOver: () => {
           // The event that ends the session may still wait for its frame.
           if (queue.length > 0) flush()
           return get().timeline.ended && get().timeline.session !== null
         },
-        linked: (link) => {
+        onLink: (link) => {
           if (link.kind === 'live' && get().link.kind === 'lost') {
-            catching = { count: 0, until: Date.now() + CAUGHT_UP_MS }
+            catchUp = { count: 0, until: Date.now() + CAUGHT_UP_MS }
             set({ missed: 0, problem: null })
           }
           if (link.kind === 'refused') set({ problem: link.problem })
@@ -277,28 +277,28 @@ export function createSession(id: string): SessionStore & { open(): void; close(
   })
 }
 
-interface Kept {
+interface StoreEntry {
   store: ReturnType<typeof createSession>
   users: number
   closing?: ReturnType<typeof setTimeout>
 }
 
-const kept = new Map<string, Kept>()
+const openStores = new Map<string, StoreEntry>()
 
-function hold(id: string): SessionStore {
-  const found = kept.get(id)
+function storeOf(id: string): SessionStore {
+  const found = openStores.get(id)
   if (found) return found.store
   const store = createSession(id)
-  kept.set(id, { store, users: 0 })
+  openStores.set(id, { store, users: 0 })
   return store
 }
 
 /** The store of a session, connected while a component shows it, and two seconds longer. */
 export function useSessionStore(id: string): SessionStore {
   const [, renew] = useState(0)
-  const store = hold(id)
+  const store = storeOf(id)
   useEffect(() => {
-    const entry = kept.get(id)
+    const entry = openStores.get(id)
     if (!entry) return renew((times) => times + 1)
     clearTimeout(entry.closing)
     entry.users += 1
@@ -309,7 +309,7 @@ export function useSessionStore(id: string): SessionStore {
       if (entry.users > 0) return
       entry.closing = setTimeout(() => {
         entry.store.close()
-        kept.delete(id)
+        openStores.delete(id)
       }, 2_000)
     }
   }, [id])

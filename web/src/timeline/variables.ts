@@ -49,7 +49,7 @@ export function visits(path: readonly Turn[]): { node: string; turn: string; tra
 
 /** The node in which a turn began and the one where it ended. */
 export function nodesOf(turn: Turn, before: string | null): { from: string | null; to: string | null } {
-  const moves = turn.events.filter((event) => event.type === 'node_transition')
-  const to = moves.at(-1)?.payload['to_node']
+  const transitions = turn.events.filter((event) => event.type === 'node_transition')
+  const to = transitions.at(-1)?.payload['to_node']
   return { from: before, to: typeof to === 'string' ? to : (turn.node_id ?? before) }
 }

@@ -27,7 +27,7 @@ export function Frame() {
   const navigate = useNavigate()
   const [palette, setPalette] = useState(false)
   const [help, setHelp] = useState(false)
-  const asked = useAuth((state) => state.asked)
+  const keyRequired = useAuth((state) => state.keyRequired)
   useKeys({
     goSessions: () => void navigate({ to: '/sessions' }),
     goSuites: () => void navigate({ to: '/suites' }),
@@ -98,7 +98,7 @@ export function Frame() {
         </Suspense>
       )}
       {help && <Help close={() => setHelp(false)} />}
-      {asked && <KeyDialog />}
+      {keyRequired && <KeyDialog />}
       <Toasts />
       <Announcer />
       <TitleReader />
@@ -163,12 +163,12 @@ const LINKS: Record<string, { words: string; look: string }> = {
 
 function LinkDot() {
   const link = usePanes((state) => state.link)
-  const told = link ? LINKS[link.kind] : undefined
-  if (!told) return null
+  const status = link ? LINKS[link.kind] : undefined
+  if (!status) return null
   return (
-    <Tip label={told.words}>
-      <span role="img" aria-label={`Connection: ${told.words}`} tabIndex={-1} className="inline-flex size-6 shrink-0 items-center justify-center">
-        <span className={join('size-2 rounded-full', told.look)} />
+    <Tip label={status.words}>
+      <span role="img" aria-label={`Connection: ${status.words}`} tabIndex={-1} className="inline-flex size-6 shrink-0 items-center justify-center">
+        <span className={join('size-2 rounded-full', status.look)} />
       </span>
     </Tip>
   )
@@ -227,7 +227,7 @@ function KeyDialog() {
   const [key, setKey] = useState('')
   const [remember, setRemember] = useState(false)
   return (
-    <Dialog title="A key is needed" onClose={() => useAuth.setState({ asked: false })}>
+    <Dialog title="A key is needed" onClose={() => useAuth.setState({ keyRequired: false })}>
       <form
         onSubmit={(event) => {
           event.preventDefault()

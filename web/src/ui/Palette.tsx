@@ -7,7 +7,7 @@ import { asProblem } from '../api/problems.ts'
 import { KEYS, keyOf, type Action } from '../keys.ts'
 import { useAgents, useSessionList } from '../sessions/queries.ts'
 import { Dialog, Key } from './controls.tsx'
-import { useOffered } from './offers.ts'
+import { useViewCommands } from './offers.ts'
 
 interface Entry {
   value: string
@@ -37,7 +37,7 @@ export default function Palette({ close }: { close: () => void }) {
   const navigate = useNavigate()
   const sessions = useSessionList({})
   const agents = useAgents()
-  const { offers, finder } = useOffered()
+  const { viewCommands, finder } = useViewCommands()
   const [words, setWords] = useState('')
   const entries = useMemo((): Entry[] => {
     const places: Entry[] = [
@@ -79,24 +79,24 @@ export default function Palette({ close }: { close: () => void }) {
       hint: `v${agent.version}`,
       run: () => void navigate({ to: '/agents/$name', params: { name: agent.name }, search: {} }),
     }))
-    const here = offers.map(({ label, run }): Entry => ({ value: `here ${label}`, label, kind: 'Do', hint: '', run }))
+    const here = viewCommands.map(({ label, run }): Entry => ({ value: `here ${label}`, label, kind: 'Do', hint: '', run }))
     return [...here, ...places, ...known, ...keys, ...open]
-  }, [sessions.data, agents.data, offers, navigate])
+  }, [sessions.data, agents.data, viewCommands, navigate])
   const wanted = words.trim()
-  const asked = useSettled(wanted)
+  const settledQuery = useSettled(wanted)
   const everywhere = useQuery({
-    queryKey: ['found', location.pathname, asked],
-    queryFn: ({ signal }) => finder?.everywhere(asked, signal) ?? { found: [], more: false },
-    enabled: finder !== null && asked.length >= MIN_LETTERS,
+    queryKey: ['found', location.pathname, settledQuery],
+    queryFn: ({ signal }) => finder?.everywhere(settledQuery, signal) ?? { found: [], more: false },
+    enabled: finder !== null && settledQuery.length >= MIN_LETTERS,
     staleTime: 10_000,
   })
-  const isLooking = finder !== null && wanted.length >= MIN_LETTERS && (wanted !== asked || everywhere.isPending)
+  const isLooking = finder !== null && wanted.length >= MIN_LETTERS && (wanted !== settledQuery || everywhere.isPending)
   const turns = useMemo(() => {
     const found = new Map((wanted && finder ? finder.here(wanted) : []).map((each) => [each.id, each]))
     // Add the matches in turns that are not loaded or on other branches.
-    if (wanted === asked) for (const each of everywhere.data?.found ?? []) if (!found.has(each.id)) found.set(each.id, each)
+    if (wanted === settledQuery) for (const each of everywhere.data?.found ?? []) if (!found.has(each.id)) found.set(each.id, each)
     return [...found.values()].sort((a, b) => a.index - b.index).map(({ id, label, run }): Entry => ({ value: id, label, kind: 'Turn', hint: '', run, words: wanted }))
-  }, [finder, wanted, asked, everywhere.data])
+  }, [finder, wanted, settledQuery, everywhere.data])
 
   return (
     <Dialog title="Go to" onClose={close} atTop>
@@ -128,7 +128,7 @@ export default function Palette({ close }: { close: () => void }) {
               ? 'Looking through all turns …'
               : everywhere.isError
                 ? `Only the turns that are loaded: ${asProblem(everywhere.error).title}`
-                : wanted === asked && everywhere.data?.more
+                : wanted === settledQuery && everywhere.data?.more
                   ? `More turns have these words: ${keyOf('find')} finds them all.`
                   : ''}
           </p>

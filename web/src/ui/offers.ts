@@ -2,12 +2,12 @@
 import { useEffect } from 'react'
 import { create } from 'zustand'
 
-export interface Offer {
+export interface ViewCommand {
   label: string
   run: () => void
 }
 
-export interface Found extends Offer {
+export interface Found extends ViewCommand {
   id: string
   index: number
 }
@@ -20,20 +20,20 @@ export interface Finder {
   everywhere: (words: string, signal: AbortSignal) => Promise<{ found: readonly Found[]; more: boolean }>
 }
 
-export const useOffered = create<{ offers: readonly Offer[]; finder: Finder | null }>(() => ({ offers: [], finder: null }))
+export const useViewCommands = create<{ viewCommands: readonly ViewCommand[]; finder: Finder | null }>(() => ({ viewCommands: [], finder: null }))
 
 /** Offers the matches of a search while the component is mounted. */
 export function useFinder(finder: Finder): void {
   useEffect(() => {
-    useOffered.setState({ finder })
-    return () => useOffered.setState(({ finder: now }) => ({ finder: now === finder ? null : now }))
+    useViewCommands.setState({ finder })
+    return () => useViewCommands.setState(({ finder: now }) => ({ finder: now === finder ? null : now }))
   }, [finder])
 }
 
 /** Offers these entries while the component is mounted. */
-export function useOffers(offers: readonly Offer[]): void {
+export function useAddViewCommands(viewCommands: readonly ViewCommand[]): void {
   useEffect(() => {
-    useOffered.setState({ offers })
-    return () => useOffered.setState(({ offers: now }) => ({ offers: now === offers ? [] : now }))
-  }, [offers])
+    useViewCommands.setState({ viewCommands })
+    return () => useViewCommands.setState(({ viewCommands: now }) => ({ viewCommands: now === viewCommands ? [] : now }))
+  }, [viewCommands])
 }

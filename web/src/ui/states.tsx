@@ -5,7 +5,7 @@ import { adviceFor, asProblem } from '../api/problems.ts'
 import { usePreferences } from '../settings/preferences.ts'
 import { clock, fullTime, when } from '../words.ts'
 import { Button, IconButton, join, Tip } from './controls.tsx'
-import { say } from './toast.tsx'
+import { showToast } from './toast.tsx'
 
 /** Nothing for 150 ms, then skeleton bars with the height of the content. */
 export function Loading({ rows = 4, height = 40, label = 'Loading' }: { rows?: number; height?: number; label?: string }) {
@@ -74,9 +74,9 @@ export function ProblemNote({ error, retry, className }: { error: unknown; retry
 export async function copy(text: string, what = 'Copied'): Promise<void> {
   try {
     await navigator.clipboard.writeText(text)
-    say(what)
+    showToast(what)
   } catch {
-    say('The browser did not allow copying')
+    showToast('The browser did not allow copying')
   }
 }
 

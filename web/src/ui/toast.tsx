@@ -5,7 +5,7 @@ import { Button } from './controls.tsx'
 
 const manager = Toast.createToastManager()
 
-export function say(title: string, action?: { label: string; run: () => void }): void {
+export function showToast(title: string, action?: { label: string; run: () => void }): void {
   manager.add({
     title,
     timeout: action ? 10_000 : 2_500,
@@ -13,7 +13,7 @@ export function say(title: string, action?: { label: string; run: () => void }):
   })
 }
 
-export function sayProblem(error: unknown): void {
+export function showProblem(error: unknown): void {
   const problem = asProblem(error)
   manager.add({
     title: problem.title,

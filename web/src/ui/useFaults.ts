@@ -5,7 +5,7 @@ import type { LineFault } from './Editor.tsx'
 
 const NONE: readonly LineFault[] = []
 
-export function useFaults(text: string, told: readonly Fault[] | undefined): { faults: readonly LineFault[]; broken: boolean } {
+export function useFaults(text: string, apiFaults: readonly Fault[] | undefined): { faults: readonly LineFault[]; broken: boolean } {
   const [state, setState] = useState<{ faults: readonly LineFault[]; broken: boolean }>({ faults: NONE, broken: false })
   useEffect(() => {
     let gone = false
@@ -16,11 +16,11 @@ export function useFaults(text: string, told: readonly Fault[] | undefined): { f
     void import('./yamlLines.ts').then(({ syntaxFaults, withLines }) => {
       if (gone) return
       const syntax = syntaxFaults(text)
-      setState(syntax.length > 0 ? { faults: syntax, broken: true } : { faults: withLines(text, told ?? []), broken: false })
+      setState(syntax.length > 0 ? { faults: syntax, broken: true } : { faults: withLines(text, apiFaults ?? []), broken: false })
     })
     return () => {
       gone = true
     }
-  }, [text, told])
+  }, [text, apiFaults])
   return state
 }

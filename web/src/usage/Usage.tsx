@@ -70,10 +70,10 @@ function useRows(by: UsageBy, from: string | undefined, to: string | undefined) 
   return useQuery({
     queryKey: ['usage', by, from, to, names.size],
     queryFn: async ({ signal }): Promise<{ rows: Row[]; total: Amount; turns: number; partial: boolean }> => {
-      const told = await usage.total({ by: by === 'day' ? ['day'] : ['day', by], zone: zone(), ...(from && { from }), ...(to && { to }) }, { signal })
-      const total = amountOf(told.cost)
-      if (told.rows) {
-        const rows = told.rows.map((row: UsageRow): Row => ({
+      const response = await usage.total({ by: by === 'day' ? ['day'] : ['day', by], zone: zone(), ...(from && { from }), ...(to && { to }) }, { signal })
+      const total = amountOf(response.cost)
+      if (response.rows) {
+        const rows = response.rows.map((row: UsageRow): Row => ({
           day: row.day ?? '',
           group: groupOf(row, by),
           of: by === 'agent' ? { agent: row.agent_name ?? row.agent_id ?? '' } : by === 'model' ? { model: row.model ?? '' } : by === 'purpose' ? { purpose: row.purpose ?? '' } : {},
@@ -81,7 +81,7 @@ function useRows(by: UsageBy, from: string | undefined, to: string | undefined) 
           amount: amountOf(row.cost),
           tokens: row.prompt_tokens + row.completion_tokens,
         }))
-        return { rows, total, turns: told.turns, partial: false }
+        return { rows, total, turns: response.turns, partial: false }
       }
       const ledger = await all((cursor) => usage.ledger({ limit: 200, cursor }, { signal }), MAX_ROWS)
       const found = new Map<string, Row>()
@@ -111,7 +111,7 @@ function useRows(by: UsageBy, from: string | undefined, to: string | undefined) 
           found.set(key, { ...row, turns: row.turns + (each.purpose === 'turn' ? 1 : 0), amount: add(row.amount, part.amount), tokens: row.tokens + part.tokens })
         }
       }
-      return { rows: [...found.values()], total, turns: told.turns, partial: ledger.length >= MAX_ROWS }
+      return { rows: [...found.values()], total, turns: response.turns, partial: ledger.length >= MAX_ROWS }
     },
     refetchInterval: 15_000,
     // Rows of another grouping would stand under the wrong column heads.

@@ -39,16 +39,16 @@ class TextChats extends DograhClient {
   }
 }
 
-const said = (chat: TextSession): (string | null)[] => chat.session_data.turns.map((turn) => turn.assistant_message?.text ?? null)
+const replies = (chat: TextSession): (string | null)[] => chat.session_data.turns.map((turn) => turn.assistant_message?.text ?? null)
 
-const refusal = async (call: Promise<unknown>): Promise<{ status: number; body: unknown }> => {
+const errorOf = async (call: Promise<unknown>): Promise<{ status: number; body: unknown }> => {
   try {
     await call
   } catch (error) {
     if (error instanceof ApiError) return { status: error.statusCode, body: error.body }
     throw error
   }
-  throw new Error('the call was not refused')
+  throw new Error('the call was not rejected')
 }
 
 const number = Number(process.argv[2])
@@ -61,21 +61,21 @@ const listed = await client.listWorkflows({ status: 'active' })
 const workflow = await client.getWorkflow(number)
 const opened = await client.open(number, { initial_context: { time_of_day: 'evening' } })
 const first = await client.send(opened, { text: 'I need a visit.', expected_revision: opened.revision })
-const stale = await refusal(client.send(first, { text: 'Hello?', expected_revision: opened.revision }))
+const stale = await errorOf(client.send(first, { text: 'Hello?', expected_revision: opened.revision }))
 const greeting = first.session_data.turns[0]?.id ?? null
 const rewound = await client.rewind(first, { cursor_turn_id: greeting, expected_revision: first.revision })
 const second = await client.send(rewound, { text: 'When are you open?', expected_revision: rewound.revision })
 const ended = await client.end(second, { expected_revision: second.revision })
-const late = await refusal(client.send(ended, { text: 'Hello?' }))
+const late = await errorOf(client.send(ended, { text: 'Hello?' }))
 
 console.log(
   JSON.stringify({
     listed: listed.map((each) => each.id),
     workflow: workflow.name,
     revisions: [opened, first, rewound, second, ended].map((chat) => chat.revision),
-    opened: said(opened),
-    first: said(first),
-    second: said(second),
+    opened: replies(opened),
+    first: replies(first),
+    second: replies(second),
     discarded: second.session_data.discarded_future.map((branch) => branch.turns.length),
     stale,
     late,
