@@ -57,7 +57,7 @@ FAST_TESTS_ON_TEMPORAL = frozenset(
     }
 )
 """Tests on the Temporal server that `make test-fast` runs, as a sample."""
-SMOKE_TEST = "test_what_was_said_outlives_the_stack"
+SMOKE_TEST = "test_conversations_outlive_the_stack"
 """The one test of `make test-fast` that starts a whole stack."""
 
 
@@ -135,15 +135,15 @@ def _patient_deadlock_detector() -> None:
 
 
 @pytest.fixture(scope="session")
-def no_authorities(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def empty_certificate_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An empty folder of certificates: reading the system's for each HTTP client takes a fifth of a test's time."""
     return tmp_path_factory.mktemp("certificates")
 
 
 @pytest.fixture(autouse=True)
-def _trust_nobody(no_authorities: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _without_ca_certificates(empty_certificate_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Make HTTP clients start fast, without CA certificates: none of them connects to a server outside the machine."""
-    monkeypatch.setenv("SSL_CERT_DIR", str(no_authorities))
+    monkeypatch.setenv("SSL_CERT_DIR", str(empty_certificate_folder))
     monkeypatch.delenv("SSL_CERT_FILE", raising=False)
 
 

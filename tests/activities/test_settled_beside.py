@@ -39,7 +39,7 @@ async def replied(store: SlowStore) -> str:
     return f"{reply} {travelling.state}"
 
 
-async def test_a_record_that_is_settled_in_time_says_how_it_compared() -> None:
+async def test_a_record_that_is_settled_in_time_returns_its_comparison() -> None:
     store = SlowStore()
     store.may_end.set()
     assert await replied(store) == "At nine. agrees"

@@ -140,7 +140,7 @@ async def test_tool_that_keeps_failing_is_a_result_for_the_model(
         (ToolFailed("http_error", "Wait.", status=429, retryable=True, retry_after=61), 1),
     ],
 )
-async def test_only_what_may_succeed_soon_is_tried_again(failure: ToolFailed, attempts: int) -> None:
+async def test_only_transient_failures_are_retried(failure: ToolFailed, attempts: int) -> None:
     runner = Scripted(*[failure] * 5)
     activities = ToolActivities(agents=Agents(find_table=http_tool("https://tables.example")), runner=runner)
     result, _ = await as_temporal_does(activities)
@@ -149,7 +149,7 @@ async def test_only_what_may_succeed_soon_is_tried_again(failure: ToolFailed, at
     assert len({call.idempotency_key for call in runner.calls}) == 1
 
 
-async def test_wait_that_the_service_asks_for_is_kept() -> None:
+async def test_the_retry_delay_that_a_service_asks_for_is_kept() -> None:
     runner = Scripted(
         ToolFailed("http_error", "Wait.", retryable=True, retry_after=20),
         ToolFailed("http_error", "Wait.", retryable=True, retry_after=0.5),
@@ -165,7 +165,7 @@ async def test_attempt_after_a_dead_worker_is_made_even_when_no_retries_are_left
     assert (await attempt(ToolActivities(agents=Agents(find_table=tool), runner=runner), number=9)).content == "ok"
 
 
-async def test_attempts_that_were_lost_with_their_worker_are_no_failures_of_the_tool() -> None:
+async def test_attempts_lost_with_their_worker_do_not_count_as_failures_of_the_tool() -> None:
     runner = Scripted(*[ToolFailed("timeout", "Late.", retryable=True)] * 2)
     activities = ToolActivities(agents=Agents(find_table=http_tool("https://tables.example", retries=1)), runner=runner)
     left: list[Any] = []
@@ -187,7 +187,7 @@ async def test_attempts_that_were_lost_with_their_worker_are_no_failures_of_the_
         ({"arguments": {"malformed": "{guests: 4"}}, "invalid_arguments"),
     ],
 )
-async def test_call_that_makes_no_sense_is_not_made(change: dict[str, Any], error: str) -> None:
+async def test_an_invalid_call_is_not_made(change: dict[str, Any], error: str) -> None:
     runner = Scripted()
     agents = Agents(find_table=http_tool("https://tables.example"), crm=mcp_tool("https://crm.example"))
     result = await attempt(ToolActivities(agents=agents, runner=runner), CALL.model_copy(update=change))
@@ -195,7 +195,7 @@ async def test_call_that_makes_no_sense_is_not_made(change: dict[str, Any], erro
     assert not runner.calls
 
 
-async def test_tool_of_a_server_is_asked_of_that_server() -> None:
+async def test_a_tool_of_a_server_is_called_on_that_server() -> None:
     runner = Scripted(CallToolResult(content="ok"))
     agents = Agents(crm=mcp_tool("https://crm.example"))
     await attempt(ToolActivities(agents=agents, runner=runner), CALL.model_copy(update={"tool": "crm__find"}))
@@ -218,7 +218,7 @@ async def test_worker_reports_while_a_tool_takes_its_time() -> None:
     assert (await environment.run(activities.call_tool, CALL)).content == "at last"
 
 
-def test_key_tells_calls_apart_and_says_nothing_else() -> None:
+def test_an_idempotency_key_is_unique_to_its_call_and_reveals_nothing() -> None:
     parts = [("s", "t", "c"), ("s", "t", "d"), ("s", "u", "c"), ("r", "t", "c"), ("s,t", "c", ""), ("", "s", "t,c")]
     keys = {idempotency_key(*each) for each in parts}
     assert len(keys) == len(parts)

@@ -134,7 +134,7 @@ async def refused(answer: WebhookResponse | DeliveryFailed, *, attempt: int = 1)
     return caught.value
 
 
-async def test_a_report_says_what_became_of_the_session() -> None:
+async def test_a_report_contains_the_outcome_of_the_session() -> None:
     receiver = Receiver()
     spent = rounded_cost("test:model", Decimal("0.0165"))
     gathered: dict[str, JsonValue] = {"party_size": 4, "call_tags": ["vip"]}
@@ -168,7 +168,7 @@ async def test_a_report_is_signed_for_the_moment_of_its_attempt() -> None:
 
 
 @pytest.mark.parametrize("secret", [None, "hunter2"])
-async def test_settings_of_the_operator_are_named_in_the_log_only(
+async def test_the_operators_settings_are_named_only_in_the_log(
     secret: str | None, caplog: pytest.LogCaptureFixture
 ) -> None:
     own = INPUT.model_copy(update={"target": WebhookTarget(url="https://example.com/hook")})
@@ -189,17 +189,17 @@ async def test_the_transcript_of_a_long_session_is_cut_to_its_newest_turns() -> 
 
 
 @pytest.mark.parametrize("status", [200, 202, 204, 299])
-async def test_a_success_is_what_the_standard_counts_as_one(status: int) -> None:
+async def test_a_2xx_status_is_a_success(status: int) -> None:
     assert await send(Receiver(WebhookResponse(status, "")), attempt=3) == SendWebhookResult(status=status, attempt=3)
 
 
 @pytest.mark.parametrize("status", [100, 301, 400, 401, 403, 404, 408, 409, 422, 429, 500, 502, 503])
-async def test_whatever_else_is_answered_may_be_different_next_time(status: int) -> None:
+async def test_any_other_status_is_retried(status: int) -> None:
     failure = await refused(WebhookResponse(status, "No"))
     assert (failure.message, failure.non_retryable) == (f"The receiver answered {status} No.", False)
 
 
-async def test_only_a_receiver_that_is_gone_is_given_up_at_once() -> None:
+async def test_only_status_410_ends_a_delivery_at_once() -> None:
     assert (await refused(WebhookResponse(410, "Gone"))).non_retryable
 
 

@@ -111,8 +111,8 @@ async def visitor(other_api: RunningApi, caller: Caller) -> AsyncIterator[Caller
 @pytest_asyncio.fixture
 async def caller(running_api: RunningApi) -> AsyncIterator[Caller]:
     """Somebody with an organization of their own."""
-    async with running_api.caller() as somebody:
-        yield somebody
+    async with running_api.caller() as new_caller:
+        yield new_caller
 
 
 @pytest.fixture

@@ -42,9 +42,9 @@ METHODS = {"get", "post", "put", "patch", "delete"}
 
 @pytest.fixture(scope="module")
 async def document(new_database: Callable[[str], str]) -> Json:
-    nowhere = await Client.connect("127.0.0.1:1", lazy=True)
+    unreachable = await Client.connect("127.0.0.1:1", lazy=True)
     url = new_database("sqlite")
-    app = create_app(quick_settings(url, "none").api(), client=nowhere, database=Database.open(url))
+    app = create_app(quick_settings(url, "none").api(), client=unreachable, database=Database.open(url))
     return app.openapi()
 
 
@@ -179,7 +179,7 @@ def test_every_answer_and_every_body_has_an_example(document: Json) -> None:
                 assert has, f"{name}: {described.get('description', 'the request body')} has no example"
 
 
-def test_every_operation_says_what_it_does_and_what_can_go_wrong(document: Json) -> None:
+def test_every_operation_is_described_with_its_errors(document: Json) -> None:
     for name, operation in operations(document):
         assert operation["description"], name
         if "/v1/" in name:
@@ -200,7 +200,7 @@ def test_every_operation_says_what_it_does_and_what_can_go_wrong(document: Json)
                     assert all(example["value"]["status"] == int(status) for example in content["examples"].values())
 
 
-def test_examples_of_answers_are_what_is_answered(document: Json) -> None:
+def test_examples_of_responses_match_their_models(document: Json) -> None:
     for name in (
         "Session",
         "SessionSummary",
@@ -219,13 +219,13 @@ def test_examples_of_answers_are_what_is_answered(document: Json) -> None:
         assert "checkpoint" not in document["components"]["schemas"].get("Turn", {}).get("properties", {})
 
 
-def test_examples_of_the_compatible_routes_are_what_is_answered() -> None:
+def test_examples_of_the_compatible_routes_match_their_models() -> None:
     for model in (schemas.TextSession, schemas.Run):
         (example,) = model.model_json_schema()["examples"]
         assert model.model_validate(example).model_dump(mode="json") == example
 
 
-def test_examples_of_the_chat_protocol_are_what_is_answered() -> None:
+def test_examples_of_the_chat_protocol_match_their_models() -> None:
     for model in (chat_forms.ChatCompletion, chat_forms.ChatCompletionChunk, chat_forms.ModelList):
         (example,) = model.model_json_schema()["examples"]
         assert model.model_validate(example).model_dump(mode="json") == example
@@ -238,12 +238,12 @@ def test_examples_of_bodies_are_taken() -> None:
         model.model_validate(example)
 
 
-def test_the_example_of_an_agent_is_one(document: Json) -> None:
+def test_the_example_of_an_agent_is_valid(document: Json) -> None:
     content = document["paths"]["/v1/agents"]["post"]["requestBody"]["content"]
     parse_definition(content["application/json"]["example"])
 
 
-def test_what_is_sent_is_described_with_an_example_that_is_true(document: Json) -> None:
+def test_the_webhook_is_described_with_a_valid_example(document: Json) -> None:
     (sent,) = document["webhooks"].values()
     operation = sent["post"]
     assert {parameter["name"] for parameter in operation["parameters"]} == {

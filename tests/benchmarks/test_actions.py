@@ -45,7 +45,7 @@ def test_the_markers_of_one_workflow_task_count_once() -> None:
     assert history_actions([marker(4), marker(4), marker(9)]) == {"markers": 2}
 
 
-def test_search_attributes_count_once_a_change_and_those_of_the_sdk_are_free() -> None:
+def test_search_attributes_count_once_per_change_and_those_of_the_sdk_are_free() -> None:
     events = [upsert("PlayheadStatus", "PlayheadNode"), upsert("TemporalChangeVersion")]
     assert history_actions(events) == {"search attributes": 1}
 

@@ -15,7 +15,7 @@ TALK_SECONDS = 120.0
 MESSAGES_PER_CONVERSATION = 3
 TALKING = HERE / "talking"
 """The folder that the scripts import from."""
-OF_THE_PERSON = ("PLAYHEAD_", "OPENAI_", "LITELLM_")
+USER_VARIABLES = ("PLAYHEAD_", "OPENAI_", "LITELLM_")
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Client:
 
     def talk(self, api_url: str, model: str) -> Outcome:
         """Hold a conversation in each way against an API. Raises RuntimeError when the script fails."""
-        environment = {name: value for name, value in os.environ.items() if not name.startswith(OF_THE_PERSON)}
+        environment = {name: value for name, value in os.environ.items() if not name.startswith(USER_VARIABLES)}
         environment |= {
             "CLIENT_BASE_URL": f"{api_url}/v1",
             "CLIENT_API_KEY": "dev",
@@ -80,8 +80,8 @@ class Client:
     def row(self, outcome: Outcome) -> str:
         """The client's row in the table of the documentation."""
         works = [way for way in outcome.ways if way not in outcome.failures]
-        refused = [f"not: {way}" for way in outcome.failures]
-        return f"| {self.label} {self.version} | {self.settings} | {'; '.join([*works, *refused])} |"
+        failed = [f"not: {way}" for way in outcome.failures]
+        return f"| {self.label} {self.version} | {self.settings} | {'; '.join([*works, *failed])} |"
 
     def _command(self) -> list[str]:
         if self.kind == "python":

@@ -4,5 +4,5 @@ import pytest
 
 
 @pytest.fixture(autouse=True)
-def _trust_nobody() -> None:
+def _without_ca_certificates() -> None:
     """Keep the certificates of the machine: clients are installed from package registries."""

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.clients.catalogue import HEAVY_CLIENTS, Client
-from tests.clients.table import AGENT, SLOWLY, rows_of_the_page
+from tests.clients.table import AGENT, SLOW_REPLIES, rows_of_the_page
 from tests.clients.test_clients import INSTALL_AND_TALK_SECONDS, case, conversations
 from tests.e2e.processes import DevStack, dev_stack
 
@@ -13,14 +13,14 @@ from tests.e2e.processes import DevStack, dev_stack
 @pytest.fixture(scope="module")
 def slow_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevStack]:
     """`playhead dev` with the demo model, whose replies last long enough to be interrupted."""
-    with dev_stack(tmp_path_factory.mktemp("heavy-clients"), None, **SLOWLY) as stack:
+    with dev_stack(tmp_path_factory.mktemp("heavy-clients"), None, **SLOW_REPLIES) as stack:
         stack.until_ready()
         yield stack
 
 
 @pytest.mark.timeout(INSTALL_AND_TALK_SECONDS)
 @pytest.mark.parametrize("client", [case(client) for client in HEAVY_CLIENTS])
-def test_a_heavy_client_holds_three_turns_also_when_it_interrupts(slow_stack: DevStack, client: Client) -> None:
+def test_a_heavy_client_holds_three_turns_even_with_interruptions(slow_stack: DevStack, client: Client) -> None:
     outcome = client.talk(str(slow_stack.http.base_url).rstrip("/"), AGENT)
     assert not outcome.failures
     # A message may be joined with the next one if the client kept nothing of its reply.

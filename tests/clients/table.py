@@ -11,7 +11,7 @@ from tests.e2e.processes import CHECKOUT, dev_stack
 
 PAGE: Final = CHECKOUT / "docs" / "openai.md"
 AGENT: Final = "booking-line"
-SLOWLY: Final = {"PLAYHEAD_DEMO_DELAY_SECONDS": "3"}
+SLOW_REPLIES: Final = {"PLAYHEAD_DEMO_DELAY_SECONDS": "3"}
 """The environment of the stack of heavy clients: its replies last long enough to be interrupted."""
 HEAD: Final = "| client | to set | three turns |\n| --- | --- | --- |\n"
 _TABLE: Final = re.compile(re.escape(HEAD) + r"(?:\|.*\n)*")
@@ -32,7 +32,7 @@ def write(rows: Sequence[str]) -> None:
 
 def main() -> None:
     """Run every client against a stack of its kind, and write the table."""
-    write([*_rows(CLIENTS, {}), *_rows(HEAVY_CLIENTS, SLOWLY)])
+    write([*_rows(CLIENTS, {}), *_rows(HEAVY_CLIENTS, SLOW_REPLIES)])
 
 
 def _rows(clients: Sequence[Client], variables: Mapping[str, str]) -> list[str]:

@@ -100,7 +100,7 @@ def test_everything_that_crosses_a_temporal_boundary_is_a_contract() -> None:
         ({"b": {"type": "string"}}, ["a"], None),
     ],
 )
-def test_check_tells_what_breaks_from_what_does_not(fields: Json, required: list[str], fault: str | None) -> None:
+def test_the_check_reports_only_breaking_changes(fields: Json, required: list[str], fault: str | None) -> None:
     before = {"a": {"type": "string"}, "b": {"type": "string", "enum": ["x", "y"]}}
     now = fields if fault == "Thing.b was removed" else {**before, **fields}
     faults = list(
@@ -114,7 +114,7 @@ def test_check_tells_what_breaks_from_what_does_not(fields: Json, required: list
 # --- the records --------------------------------------------------------------------------------
 
 
-def test_every_old_record_loads_and_says_what_it_said() -> None:
+def test_every_old_record_loads_with_its_meaning_unchanged() -> None:
     for contract in CONTRACTS:
         record = recorded()["records"][contract.__name__]
         loaded = contract.model_validate_json(json.dumps(record))
@@ -135,7 +135,7 @@ def test_every_record_from_before_fields_with_defaults_were_added_loads() -> Non
         contract.model_validate_json(json.dumps(record))
 
 
-def test_every_record_of_a_newer_worker_loads_without_what_is_unknown() -> None:
+def test_every_record_of_a_newer_worker_loads_without_its_unknown_fields() -> None:
     for contract in CONTRACTS:
         example = example_records()[contract.__name__]
         record = example.model_dump(mode="json")
@@ -144,7 +144,7 @@ def test_every_record_of_a_newer_worker_loads_without_what_is_unknown() -> None:
         assert contract.model_validate_json(json.dumps(record)) == example, contract.__name__
 
 
-def test_every_contract_is_the_same_after_its_journey_through_temporal() -> None:
+def test_every_contract_survives_temporals_payload_converter() -> None:
     for contract in CONTRACTS:
         example = example_records()[contract.__name__]
         converter = PayloadConverter()
@@ -154,7 +154,7 @@ def test_every_contract_is_the_same_after_its_journey_through_temporal() -> None
 @pytest.mark.parametrize(
     "message", [UserSaid(text="Yes."), AgentSaid(text="No."), ToolReturned(call_id="1", name="a", content="b")]
 )
-def test_what_tells_messages_apart_is_never_left_out(message: Message) -> None:
+def test_the_kind_of_a_message_is_always_serialized(message: Message) -> None:
     payload = PayloadConverter().to_payload(message)
     assert json.loads(payload.data)["kind"] == message.kind
 
@@ -166,7 +166,7 @@ def test_a_default_that_changed_changes_what_old_payloads_mean() -> None:
     assert not list(broken_promises({"Thing": form}, {"Thing": form}))
 
 
-def test_every_contract_is_the_same_after_its_journey_and_cannot_be_changed() -> None:
+def test_every_contract_survives_json_and_is_immutable() -> None:
     for contract in CONTRACTS:
         example = example_records()[contract.__name__]
         assert contract.model_validate_json(example.model_dump_json()) == example, contract.__name__
@@ -178,7 +178,7 @@ def test_every_contract_is_the_same_after_its_journey_and_cannot_be_changed() ->
 # --- ids ----------------------------------------------------------------------------------------
 
 
-def test_update_id_joins_repeats_and_tells_everything_else_apart() -> None:
+def test_update_ids_are_equal_for_repeats_and_differ_otherwise() -> None:
     message = SendMessage(text="A table.", message_id="m1")
     repeat = message.model_copy(update={"expected_revision": 7, "on_busy": "enqueue"})
     assert message_update_id(repeat) == message_update_id(message)

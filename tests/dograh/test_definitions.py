@@ -48,12 +48,12 @@ def read(file: Path) -> tuple[dict[str, Any], list[str]]:
     return content["definition"], content["warnings"]
 
 
-def test_there_are_at_least_twenty() -> None:
+def test_there_are_at_least_twenty_definitions() -> None:
     assert len(FILES) >= 20
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
-def test_an_import_warns_of_what_is_left_out_and_of_nothing_else(file: Path) -> None:
+def test_an_import_warns_only_of_what_it_leaves_out(file: Path) -> None:
     definition, expected = read(file)
     warnings = import_dograh(definition, name=file.stem).warnings
     paths = [warning.partition(": ")[0].removeprefix("workflow_definition.") for warning in warnings]
@@ -61,7 +61,7 @@ def test_an_import_warns_of_what_is_left_out_and_of_nothing_else(file: Path) -> 
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
-async def test_an_imported_agent_holds_three_turns(file: Path) -> None:
+async def test_an_imported_agent_answers_three_messages(file: Path) -> None:
     agent = import_dograh(read(file)[0], name=file.stem).definition
     conversation = Conversation(agent)
     for number, text in enumerate(MESSAGES):
@@ -75,12 +75,12 @@ async def test_an_imported_agent_holds_three_turns(file: Path) -> None:
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_an_imported_agent_is_exported_and_imported_again(file: Path) -> None:
     agent = import_dograh(read(file)[0], name=file.stem).definition
-    assert_moves_back(agent)
+    assert_round_trip(agent)
 
 
 @pytest.mark.parametrize("name", EXAMPLE_AGENTS)
 def test_an_example_agent_is_exported_and_imported_again(name: str) -> None:
-    assert_moves_back(example_agent(name))
+    assert_round_trip(example_agent(name))
 
 
 def test_a_changed_export_is_read_from_its_graph() -> None:
@@ -91,7 +91,7 @@ def test_a_changed_export_is_read_from_its_graph() -> None:
     assert changed.nodes[changed.start].prompt == "Changed."
 
 
-def assert_moves_back(agent: AgentDefinition) -> None:
+def assert_round_trip(agent: AgentDefinition) -> None:
     """The file gives the same agent, and its graph alone the same conversation."""
     file = json.loads(json.dumps(export_dograh(agent)))
     imported = import_dograh(file)

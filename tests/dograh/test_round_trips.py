@@ -145,7 +145,7 @@ def test_the_graph_alone_gives_the_same_conversation(agent: AgentDefinition) -> 
 
 @given(agents(), st.sampled_from(["Changed.", "Other words."]))
 @settings(deadline=None, max_examples=25)
-def test_a_change_in_dograh_s_editor_counts(agent: AgentDefinition, prompt: str) -> None:
+def test_a_change_in_dograh_s_editor_is_imported(agent: AgentDefinition, prompt: str) -> None:
     file = json.loads(json.dumps(export_dograh(agent)))
     (start,) = [node for node in file["workflow_definition"]["nodes"] if node["type"] == START_TYPE]
     start["data"]["prompt"] = prompt

@@ -91,7 +91,7 @@ class DevStack:
         except httpx2.TransportError:
             return False
 
-    def told(self, signal_number: signal.Signals) -> int:
+    def end_with(self, signal_number: signal.Signals) -> int:
         """Send the stack a signal, and return its exit status."""
         self.process.send_signal(signal_number)
         return self.ended()

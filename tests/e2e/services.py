@@ -28,7 +28,7 @@ class Service:
         """Wait until it has written this."""
         until_seen(lambda: words in self.log, lambda: f"{words!r} was never logged:\n{self.log}")
 
-    def told_to_end(self) -> int:
+    def terminate(self) -> int:
         """Send SIGTERM, and return its exit status."""
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(timeout=END_SECONDS)

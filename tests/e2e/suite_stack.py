@@ -112,7 +112,7 @@ class SuiteStack:
         journal = self.provider.model(model).journal
         await eventually(lambda: self._are_saved(model, len(journal)), within=PATIENCE)
         await asyncio.gather(*(worker.kill() for worker in self.workers))
-        await eventually(self._nobody_waits, within=PATIENCE)
+        await eventually(self._no_request_waits, within=PATIENCE)
         self.provider.release()
 
     async def start_workers(self) -> None:
@@ -137,7 +137,7 @@ class SuiteStack:
         assert saved <= replies, f"{saved} replies were saved, of {replies} that were given"
         return saved == replies
 
-    async def _nobody_waits(self) -> bool:
+    async def _no_request_waits(self) -> bool:
         return self.provider.waiting == 0
 
 

@@ -21,7 +21,7 @@ from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
 from tests.e2e.processes import COMMAND, dev_stack, environment_of, needs_proc, until_gone, until_seen
-from tests.playhead.chat.chat_api import SESSION_ID, FakeApi, fails, says, speaks_until_stopped
+from tests.playhead.chat.chat_api import SESSION_ID, FakeApi, fails, says, streams_until_stopped
 
 PATIENCE = 60.0
 """Seconds to wait for a text on the screen, or for the chat to end."""
@@ -182,7 +182,7 @@ def test_ctrl_c_stops_waiting_for_a_reply_that_enter_waits_for_again(api: FakeAp
 
 
 def test_ctrl_c_stops_a_reply_and_the_conversation_goes_on(api: FakeApi, tmp_path: Path) -> None:
-    api.faults.append(speaks_until_stopped(api))
+    api.faults.append(streams_until_stopped(api))
     with at_terminal(tmp_path, api.url, "booking-line") as terminal:
         terminal.see("Good evening.")
         terminal.type("A table, please\r")
@@ -245,7 +245,7 @@ def test_chat_goes_on_when_the_whole_stack_was_killed_and_started_again(tmp_path
             terminal.see("→ booking", "[demo model]")  # words are shown at once, the change of node once it is saved
             terminal.type("/node\r")
             terminal.see("Current node: booking")
-            stack.told(signal.SIGKILL)
+            stack.end_with(signal.SIGKILL)
             terminal.type("Tomorrow at seven, for four, in the name of Moreau.\r")
             terminal.see("with the same message id, so that nothing is sent twice.")
             with dev_stack(tmp_path, stack.ports) as again:
@@ -266,5 +266,5 @@ def test_chat_goes_on_when_the_whole_stack_was_killed_and_started_again(tmp_path
                 shown = again.http.get(f"/v1/sessions/{session['id']}").json()
                 assert len(shown["turns"]) == 3
                 assert [len(branch["turns"]) for branch in shown["discarded_branches"]] == [1]
-                assert again.told(signal.SIGTERM) == 0, again.log
+                assert again.end_with(signal.SIGTERM) == 0, again.log
     until_gone(tmp_path)

@@ -83,7 +83,7 @@ def test_demo_ends_ok_and_leaves_nothing(tmp_path: Path) -> None:
 
 
 @needs_proc
-async def test_demo_talks_to_the_model_that_is_set_and_buys_only_the_cut_call_again(tmp_path: Path) -> None:
+async def test_demo_uses_the_configured_model_and_repeats_only_the_interrupted_call(tmp_path: Path) -> None:
     async with model_provider() as provider:
         model = provider.model("clerk")
         model.script(TextReply("When would you like to come?"), NoReply())
@@ -125,7 +125,7 @@ def test_demo_whose_api_dies_fails_and_keeps_its_logs(tmp_path: Path) -> None:
     assert {path.suffix for path in folder.iterdir()} == {".log"}
 
 
-def test_demo_with_a_wrong_setting_says_which(tmp_path: Path) -> None:
+def test_demo_with_an_invalid_setting_names_it(tmp_path: Path) -> None:
     with running_demo(tmp_path, PLAYHEAD_PRICES="cheap") as demo:
         printed, _ = demo.communicate(timeout=LIMIT)
     assert demo.returncode == 1

@@ -44,7 +44,7 @@ def texts(session: dict[str, Any]) -> list[str]:
 
 
 @needs_proc
-def test_what_was_said_outlives_the_stack(tmp_path: Path) -> None:
+def test_conversations_outlive_the_stack(tmp_path: Path) -> None:
     with dev_stack(tmp_path) as stack:
         ready = stack.until_ready()
         assert ready["api_url"] == f"http://127.0.0.1:{stack.ports.api}"
@@ -53,7 +53,7 @@ def test_what_was_said_outlives_the_stack(tmp_path: Path) -> None:
         assert stack.http.get("/readyz").status_code == 200
         session = opened(stack)
         before = said(stack, session["id"], "I would like to book a table.")
-        assert stack.told(signal.SIGTERM) == 0, stack.log
+        assert stack.end_with(signal.SIGTERM) == 0, stack.log
         until_gone(tmp_path)
 
     with dev_stack(tmp_path) as stack:
@@ -63,12 +63,12 @@ def test_what_was_said_outlives_the_stack(tmp_path: Path) -> None:
         after = said(stack, session["id"], "Tomorrow at seven, for four, in the name of Moreau.")
         assert texts(after)[: len(texts(before))] == texts(before)
         assert len(after["turns"]) == len(before["turns"]) + 1
-        assert stack.told(signal.SIGINT) == 0, stack.log
+        assert stack.end_with(signal.SIGINT) == 0, stack.log
         until_gone(tmp_path)
 
 
 @needs_proc
-def test_a_stack_ends_with_a_clear_line_when_it_loses_its_temporal_server(tmp_path: Path) -> None:
+def test_a_stack_ends_with_a_clear_message_when_it_loses_its_temporal_server(tmp_path: Path) -> None:
     with dev_stack(tmp_path) as stack:
         stack.until_ready()
         (temporal,) = [pid for pid, command in processes_of(tmp_path).items() if "start-dev" in command]
@@ -80,7 +80,7 @@ def test_a_stack_ends_with_a_clear_line_when_it_loses_its_temporal_server(tmp_pa
 
 
 @needs_proc
-def test_a_killed_stack_takes_its_temporal_server_along(tmp_path: Path) -> None:
+def test_a_killed_stack_ends_its_temporal_server_too(tmp_path: Path) -> None:
     with dev_stack(tmp_path) as stack:
         stack.until_ready()
         assert any("start-dev" in command for command in processes_of(tmp_path).values())
@@ -94,7 +94,7 @@ def test_a_killed_stack_takes_its_temporal_server_along(tmp_path: Path) -> None:
         )
         assert second.returncode == UNREACHABLE
         assert f"is in use by process {stack.process.pid}" in second.stderr
-        assert stack.told(signal.SIGKILL) == -signal.SIGKILL
+        assert stack.end_with(signal.SIGKILL) == -signal.SIGKILL
         until_gone(tmp_path)
 
 

@@ -12,13 +12,13 @@ from temporalio.client import Client
 from playhead.temporal.dev_server import free_port
 from tests.e2e.services import forked_playhead, forked_service
 from tests.support.api_agents import library
-from tests.support.event_stream import heard, saying, types_of, watching
+from tests.support.event_stream import saying, streamed_text, types_of, watching
 from tests.support.postgres import running_postgres
 from tests.support.provider import Gate, ModelProvider, TextReply
 from tests.support.running_api import Caller, done
 from tests.support.waiting import eventually
 
-SPEECH = "We open at nine, and we close at six in the evening."
+REPLY = "We open at nine, and we close at six in the evening."
 START_SECONDS = 60.0
 
 
@@ -54,11 +54,11 @@ async def apart(folder: Path, database_url: str, client: Client, provider: Model
             yield Caller(http, "")
 
 
-async def test_over_postgresql_a_reply_is_heard_while_it_is_spoken(
+async def test_over_postgresql_a_reply_is_streamed_while_it_is_generated(
     tmp_path: Path, client: Client, provider: ModelProvider
 ) -> None:
     model = provider.model("apart-postgresql")
-    model.script(TextReply(SPEECH, gate=(first := Gate())), TextReply(SPEECH, gate=(second := Gate())))
+    model.script(TextReply(REPLY, gate=(first := Gate())), TextReply(REPLY, gate=(second := Gate())))
     with running_postgres() as postgres:
         async with apart(tmp_path, postgres.new_database(), client, provider) as caller:
             await caller.push(library(model.string))
@@ -67,23 +67,23 @@ async def test_over_postgresql_a_reply_is_heard_while_it_is_spoken(
             async with watching(caller, session_id) as stream:
                 await stream.until("snapshot")
                 done(await caller.post(f"/v1/sessions/{session_id}/messages", {"text": "When?"}, wait=False), 202)
-                spoken = await stream.until("reply_delta")
+                events = await stream.until("reply_delta")
                 first.open()
-                spoken += await stream.until("turn_completed")
-            assert heard(spoken) == SPEECH
+                events += await stream.until("turn_completed")
+            assert streamed_text(events) == REPLY
             async with saying(caller, session_id, "And when?") as stream:
-                spoken = await stream.until("reply_delta")
+                events = await stream.until("reply_delta")
                 second.open()
-                spoken += await stream.rest()
-            assert heard(spoken) == SPEECH
+                events += await stream.rest()
+            assert streamed_text(events) == REPLY
 
 
 @pytest.mark.parametrize("kind", ["watching", "saying"])
-async def test_over_a_file_a_reply_is_heard_when_it_is_over(
+async def test_over_a_sqlite_file_a_reply_is_streamed_when_it_is_complete(
     tmp_path: Path, client: Client, provider: ModelProvider, kind: str
 ) -> None:
     model = provider.model(f"apart-file-{kind}")
-    model.script(TextReply(SPEECH))
+    model.script(TextReply(REPLY))
     async with apart(tmp_path, f"sqlite:///{tmp_path}/playhead.db", client, provider) as caller:
         await caller.push(library(model.string))
         session_id = (await caller.open("library"))["id"]
@@ -97,4 +97,4 @@ async def test_over_a_file_a_reply_is_heard_when_it_is_over(
                 await caller.say(session_id, "When?")
                 events = await stream.until("turn_completed")
     assert types_of(events)[-3:] == ["turn_started", "reply_delta", "turn_completed"]
-    assert heard(events) == SPEECH
+    assert streamed_text(events) == REPLY

@@ -53,14 +53,14 @@ def test_worker_and_api_wait_for_temporal_and_go_on_when_it_is_there(tmp_path: P
             session = http.post("/v1/sessions", json={"agent": "echo"})
             assert session.status_code == 201, session.text
 
-            assert api.told_to_end() == 0, api.log
-            assert worker.told_to_end() == 0, worker.log
-            assert temporal.told_to_end() == 0, temporal.log
+            assert api.terminate() == 0, api.log
+            assert worker.terminate() == 0, worker.log
+            assert temporal.terminate() == 0, temporal.log
             until_gone(tmp_path)
 
 
-def test_a_worker_that_still_waits_ends_when_it_is_told(tmp_path: Path) -> None:
+def test_a_worker_that_waits_for_temporal_ends_on_sigterm(tmp_path: Path) -> None:
     assert forked_playhead(tmp_path, "db", "upgrade").returncode == 0
     with forked_service(tmp_path, "worker", TEMPORAL_ADDRESS=f"127.0.0.1:{free_port()}") as worker:
         worker.until_logged("Temporal cannot be reached yet")
-        assert worker.told_to_end() == 0, worker.log
+        assert worker.terminate() == 0, worker.log

@@ -81,13 +81,13 @@ async def stack(tmp_path: Path, provider_of_parrots: ModelProvider) -> AsyncIter
 
 @needs_proc
 @pytest.mark.timeout(LONGEST)
-async def test_a_suite_whose_surroundings_are_killed_reports_what_an_undisturbed_one_does(stack: SuiteStack) -> None:
+async def test_a_suite_whose_processes_are_killed_has_the_verdicts_of_an_undisturbed_one(stack: SuiteStack) -> None:
     calm = await _undisturbed(stack)
     disturbed, suite = await _disturbed(stack)
     assert {key: disturbed.get(key) for key in calm} == calm
     assert disturbed.keys() == calm.keys()
-    assert len({outcome for outcome, *_ in calm.values()}) > 1, "this suite could not tell right from wrong"
-    await _the_ledger_is_the_journal(stack, suite)
+    assert len({outcome for outcome, *_ in calm.values()}) > 1, "a suite with only one outcome shows nothing"
+    await _require_ledger_equals_journal(stack, suite)
     assert await _most_at_once(stack, suite) <= CONCURRENCY
 
 
@@ -99,7 +99,7 @@ async def _undisturbed(stack: SuiteStack) -> Verdicts:
     assert await simulate.ended(LONGEST) in (0, 1), simulate.log_file.read_text()
     suite = await stack.newest()
     assert suite is not None
-    await _the_ledger_is_the_journal(stack, suite)
+    await _require_ledger_equals_journal(stack, suite)
     return _verdicts(stack.folder / "calm.json")
 
 
@@ -170,7 +170,7 @@ async def _newest_but(stack: SuiteStack, name: str) -> StoredSuite | None:
     return newest if newest is not None and not (newest.suite.model or "").endswith(f":{name}") else None
 
 
-async def _the_ledger_is_the_journal(stack: SuiteStack, suite: StoredSuite) -> None:
+async def _require_ledger_equals_journal(stack: SuiteStack, suite: StoredSuite) -> None:
     """Every reply that the provider gave is in the ledger, once."""
     model = (suite.suite.model or "").partition(":")[2]
     given = len(stack.provider.model(model).journal)

@@ -75,7 +75,7 @@ class Backups:
             folder, self._provider, self._loop, database_url=url, PLAYHEAD_RECONCILE_INTERVAL_SECONDS=interval
         ) as operated:
             yield operated
-            assert operated.stack.told(signal.SIGTERM) == 0
+            assert operated.stack.end_with(signal.SIGTERM) == 0
 
     def _talk(self, operated: OperatedStack, names: tuple[str, ...], point: Point) -> None:
         if point == 1:

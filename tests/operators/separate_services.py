@@ -54,7 +54,7 @@ class SeparateServices(OperatedStack):
         with forked_service(folder, "worker", **self._variables, **build) as worker:
             worker.until_logged("worker polling for tasks")
             yield worker
-            assert worker.told_to_end() == 0, worker.log
+            assert worker.terminate() == 0, worker.log
 
 
 def _server_of(stack: DevStack) -> "subprocess.Popen[bytes]":

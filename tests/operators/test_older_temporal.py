@@ -16,7 +16,7 @@ from tests.support.provider import ModelProvider
 
 
 @pytest.mark.parametrize("database", ["sqlite", "postgresql"])
-def test_a_worker_that_was_not_restarted_is_named_as_the_reason_and_goes_on_once_it_is(
+def test_errors_name_a_worker_that_was_not_restarted_and_a_restart_ends_them(
     request: pytest.FixtureRequest, tmp_path: Path, journaling_provider: ModelProvider, loop: LoopThread, database: str
 ) -> None:
     url = request.getfixturevalue("postgres").new_database() if database == "postgresql" else None

@@ -33,7 +33,7 @@ def test_a_terminated_session_is_over_in_every_list_and_everything_is_billed(ope
     assert statuses(operated)[session_id] == "completed"
 
 
-def test_a_deleted_session_is_closed_as_far_as_the_store_has_it(operated: OperatedStack) -> None:
+def test_a_deleted_session_is_closed_with_the_turns_of_the_store(operated: OperatedStack) -> None:
     operated.create()  # Temporal knows another session of this store
     session_id = operated.create()
     operated.say(session_id, "A table, please")
@@ -49,7 +49,7 @@ def test_a_deleted_session_is_closed_as_far_as_the_store_has_it(operated: Operat
     assert texts(operated.compare(session_id, all_in_temporal=False)) == [None, "A table, please"]
 
 
-def test_whoever_waits_for_a_terminated_suite_gets_its_outcome(operated: OperatedStack) -> None:
+def test_a_client_that_waits_for_a_terminated_suite_receives_its_outcome(operated: OperatedStack) -> None:
     agent, model = operated.push()
     gate = Gate()
     model.script(TextReply(answer_to(None), gate=gate))

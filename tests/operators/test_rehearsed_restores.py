@@ -11,11 +11,11 @@ from tests.operators.operator_stack import Json, OperatedStack, texts
 from tests.support.loop_thread import LoopThread
 from tests.support.provider import ModelProvider
 
-SILENT = "nobody says anything to it afterwards"
+IDLE = "no message afterwards"
 BOTH, AFTER_STORE, AFTER_TEMPORAL = "after both", "after the store", "after Temporal"
 WITH_STORE, WITH_TEMPORAL = "while the store is mended", "while Temporal is mended"
 SAME_WORDS = "asked the same on another day"
-SESSIONS = (SILENT, BOTH, AFTER_STORE, AFTER_TEMPORAL, WITH_STORE, WITH_TEMPORAL, SAME_WORDS)
+SESSIONS = (IDLE, BOTH, AFTER_STORE, AFTER_TEMPORAL, WITH_STORE, WITH_TEMPORAL, SAME_WORDS)
 """One that only the reconciler touches, and those that go on after one database, or both, were set back."""
 NEXT = "For four people"
 
@@ -71,7 +71,7 @@ def goes_on(operated: OperatedStack, session_id: str, complete: Json, *, is_in_t
     operated.compare(session_id, all_in_temporal=is_in_temporal)
 
 
-def is_set_aside(operated: OperatedStack, session_id: str, complete: Json) -> None:
+def is_discarded(operated: OperatedStack, session_id: str, complete: Json) -> None:
     """Check that the turns that Temporal lost are a discarded branch of the session."""
     after = operated.compare(session_id, all_in_temporal=False)
     assert texts(after) == [None, SAID[0]]
@@ -82,13 +82,13 @@ def is_set_aside(operated: OperatedStack, session_id: str, complete: Json) -> No
 def test_a_store_that_is_older_by_two_turns_gets_them_back_from_temporal(backups: Backups, tmp_path: Path) -> None:
     with backups.restored(tmp_path, store=1, temporal=3) as operated:
         goes_on(operated, backups.sessions[AFTER_STORE], backups.complete[AFTER_STORE], is_in_temporal=True)
-        session_id = backups.sessions[SILENT]
+        session_id = backups.sessions[IDLE]
         apart = {"found": "store_behind", "turns_in_store": 2, "turns_in_temporal": 4}
         status, looked = operated.reconcile("--dry-run")
         assert (status, of_session(looked, session_id)) == (1, {**apart, "done": "left"})
         status, mended = operated.reconcile()
         assert (status, of_session(mended, session_id)) == (0, {**apart, "done": "compared"})
-        assert ids(operated.compare(session_id)) == ids(backups.complete[SILENT])
+        assert ids(operated.compare(session_id)) == ids(backups.complete[IDLE])
         agrees(operated)
 
 
@@ -99,15 +99,15 @@ def test_turns_that_an_older_temporal_lost_become_a_discarded_branch(backups: Ba
         operated.say_on("Thursday", session_id, SAID[1])
         assert "It is Thursday." in str(operated.model_of(session_id).journal[-1].body)
         operated.compare(session_id, all_in_temporal=False)
-        session_id = backups.sessions[SILENT]
+        session_id = backups.sessions[IDLE]
         status, mended = operated.reconcile()
         apart = {"found": "temporal_behind", "turns_in_store": 4, "turns_in_temporal": 2}
         assert (status, of_session(mended, session_id)) == (0, {**apart, "done": "compared"})
-        is_set_aside(operated, session_id, backups.complete[SILENT])
+        is_discarded(operated, session_id, backups.complete[IDLE])
         agrees(operated)
 
 
-def test_what_neither_backup_has_is_lost_and_the_rest_agrees(backups: Backups, tmp_path: Path) -> None:
+def test_a_turn_in_neither_backup_is_lost_and_the_rest_agrees(backups: Backups, tmp_path: Path) -> None:
     """The store is older by two turns, Temporal by one: the turn in between comes back, the newest is in neither."""
     with backups.restored(tmp_path, store=1, temporal=2) as operated:
         session_id = backups.sessions[BOTH]
@@ -126,21 +126,21 @@ def test_the_schedule_mends_a_restored_store_when_its_worker_starts(backups: Bac
     """The runs of the schedule are counted in both databases, which shows that one of them was set back."""
     with backups.restored(tmp_path, store=1, temporal=3, interval=DAILY) as operated:
         goes_on(operated, backups.sessions[WITH_STORE], backups.complete[WITH_STORE], is_in_temporal=True)
-        assert ids(operated.compare(backups.sessions[SILENT])) == ids(backups.complete[SILENT])
+        assert ids(operated.compare(backups.sessions[IDLE])) == ids(backups.complete[IDLE])
         agrees(operated)
 
 
 @on_sqlite
-def test_the_schedule_sets_turns_aside_that_a_restored_temporal_lost(backups: Backups, tmp_path: Path) -> None:
+def test_the_schedule_discards_turns_that_a_restored_temporal_lost(backups: Backups, tmp_path: Path) -> None:
     with backups.restored(tmp_path, store=3, temporal=1, interval=DAILY) as operated:
         goes_on(operated, backups.sessions[WITH_TEMPORAL], backups.complete[WITH_TEMPORAL], is_in_temporal=False)
-        is_set_aside(operated, backups.sessions[SILENT], backups.complete[SILENT])
+        is_discarded(operated, backups.sessions[IDLE], backups.complete[IDLE])
         agrees(operated)
 
 
 @on_sqlite
 def test_databases_that_do_not_belong_together_are_named_at_the_start(backups: Backups, tmp_path: Path) -> None:
-    session_id = backups.sessions[SILENT]
+    session_id = backups.sessions[IDLE]
     folders = [tmp_path / "no store", tmp_path / "no Temporal"]
     for folder in folders:
         folder.mkdir()

@@ -16,7 +16,7 @@ NOT_SENT = ("no JSON", "3,000 brackets that stay open")
 """Signals that the command line refuses to send; `tests/workflows/session/test_signal_encodings.py` sends them."""
 
 
-def test_signals_of_any_form_are_obeyed_or_noted(operated: OperatedStack) -> None:
+def test_signals_of_any_form_are_applied_or_recorded_as_rejected(operated: OperatedStack) -> None:
     session_id = operated.create()
     for count, payload in enumerate(UNDERSTOOD.values(), start=1):
         signal(operated, session_id, payload)
@@ -27,7 +27,7 @@ def test_signals_of_any_form_are_obeyed_or_noted(operated: OperatedStack) -> Non
     sent = [payload for kind, payload in REFUSED.items() if kind not in NOT_SENT]
     for payload in sent:
         signal(operated, session_id, payload)
-    until_seen(lambda: len(rejections(operated, session_id)) == len(sent), lambda: "some were not noted")
+    until_seen(lambda: len(rejections(operated, session_id)) == len(sent), lambda: "some were not recorded")
     assert set(rejections(operated, session_id)) == {"validation_error"}
     assert operated.session(session_id)["turns"][-1]["assistant_message"]["text"] == f"You said: {TEXT}"
     assert texts(operated.compare(session_id)) == [None, *[TEXT] * len(UNDERSTOOD)]

@@ -29,7 +29,7 @@ def test_a_reply_that_an_operator_wrote_is_part_of_the_conversation(operated: Op
 
 
 @pytest.mark.parametrize("command", ["pause", "reset"])
-def test_a_reply_that_came_while_its_step_was_set_aside_is_not_bought_twice(
+def test_a_reply_received_while_its_step_is_paused_or_reset_is_not_paid_for_twice(
     operated: OperatedStack, command: str
 ) -> None:
     """The time in the prompt is that of the turn, not of the attempt."""
@@ -54,7 +54,7 @@ def test_a_reply_that_came_while_its_step_was_set_aside_is_not_bought_twice(
     operated.compare(session_id)
 
 
-def test_a_reply_that_is_bought_again_has_a_ledger_row_of_its_own(operated: OperatedStack, service: HTTPServer) -> None:
+def test_a_reply_that_is_generated_again_has_its_own_ledger_row(operated: OperatedStack, service: HTTPServer) -> None:
     counts = iter(range(100))
     service.expect_request("/count").respond_with_handler(lambda _: Response(str(next(counts))))
     session_id = operated.create(
@@ -74,7 +74,7 @@ def test_a_reply_that_is_bought_again_has_a_ledger_row_of_its_own(operated: Oper
     assert len({row["id"] for row in rows}) == 2
 
 
-def test_a_reply_to_other_instructions_is_bought_anew(operated: OperatedStack, service: HTTPServer) -> None:
+def test_a_reply_to_different_instructions_is_generated_anew(operated: OperatedStack, service: HTTPServer) -> None:
     """A turn that is answered again may send the model another value that was fetched before the greeting."""
     names = iter(["Ann", "Bob"])
     service.expect_request("/caller").respond_with_handler(lambda _: Response(json.dumps({"caller": next(names)})))

@@ -21,27 +21,27 @@ from tests.operators.separate_services import SeparateServices
 MESSAGE = {"text": "On Friday", "message_id": "m-1"}
 
 
-def test_a_paused_session_says_that_it_is_paused_and_goes_on_afterwards(services: SeparateServices) -> None:
+def test_errors_of_a_paused_session_name_the_pause_and_it_goes_on_afterwards(services: SeparateServices) -> None:
     with services.worker():
         session_id, live = settled(services)
         services.workflow("pause", "-w", f"session-{session_id}", "--reason", "being looked at")
-        for refused in refusals(services, session_id):
-            assert (refused["reason"], refused["failure"]) == ("workflow_paused", "being looked at")
-            assert f"temporal workflow unpause --workflow-id session-{session_id}" in refused["detail"]
+        for error in errors_of(services, session_id):
+            assert (error["reason"], error["failure"]) == ("workflow_paused", "being looked at")
+            assert f"temporal workflow unpause --workflow-id session-{session_id}" in error["detail"]
         is_readable(services, session_id, live)
         services.workflow("unpause", "-w", f"session-{session_id}")
         goes_on(services, session_id)
 
 
-def test_a_session_whose_workflow_fails_says_how_and_goes_on_with_the_code_of_before(
+def test_errors_of_a_failing_workflow_name_the_failure_and_the_earlier_code_goes_on(
     services: SeparateServices,
 ) -> None:
     with services.worker():
         session_id, live = settled(services)
     with broken_worker(services):
-        for refused in refusals(services, session_id):
-            assert (refused["reason"], refused["failure"]) == ("workflow_task_failed", DEFECT)
-            assert f"session-{session_id}" in refused["detail"]
+        for error in errors_of(services, session_id):
+            assert (error["reason"], error["failure"]) == ("workflow_task_failed", DEFECT)
+            assert f"session-{session_id}" in error["detail"]
         is_readable(services, session_id, live)
     with services.worker():
         goes_on(services, session_id)
@@ -54,17 +54,17 @@ def settled(services: SeparateServices) -> tuple[str, Json]:
     return session_id, services.compare(session_id)
 
 
-def refusals(services: SeparateServices, session_id: str) -> list[Json]:
+def errors_of(services: SeparateServices, session_id: str) -> list[Json]:
     """The errors of a message and a rewind that are sent at once."""
     http, path = services.stack.http, f"/v1/sessions/{session_id}"
     commands = (("messages", MESSAGE), ("rewind", {"turn_id": None}))
     with ThreadPoolExecutor(len(commands)) as threads:
         answers = list(threads.map(lambda each: http.post(f"{path}/{each[0]}", json=each[1]), commands))
-    refused: list[Json] = [answer.json() for answer in answers]
-    assert [(answer.status_code, each["code"]) for answer, each in zip(answers, refused, strict=True)] == [
+    errors: list[Json] = [answer.json() for answer in answers]
+    assert [(answer.status_code, each["code"]) for answer, each in zip(answers, errors, strict=True)] == [
         (503, "session_stuck")
     ] * len(commands)
-    return refused
+    return errors
 
 
 def is_readable(services: SeparateServices, session_id: str, live: Json) -> None:

@@ -21,7 +21,7 @@ def test_cancel_ends_a_session_and_settles_everything(operated: OperatedStack) -
     operated.compare(session_id)
 
 
-def test_a_reset_to_the_beginning_keeps_what_was_said_as_a_discarded_branch(operated: OperatedStack) -> None:
+def test_a_reset_to_the_beginning_keeps_the_turns_as_a_discarded_branch(operated: OperatedStack) -> None:
     session_id = operated.create()
     operated.say(session_id, TABLE)
     before = operated.until_agreed(session_id, 2)
@@ -73,7 +73,9 @@ def test_a_terminated_session_goes_on_after_a_reset_to_its_last_task(operated: O
     operated.compare(session_id)
 
 
-def test_a_copied_input_takes_over_nobodys_record(operated: OperatedStack, tmp_path: Path) -> None:
+def test_a_workflow_started_with_a_copied_input_does_not_take_over_a_record(
+    operated: OperatedStack, tmp_path: Path
+) -> None:
     session_id = operated.create()
     operated.say(session_id, TABLE)
     before = operated.until_agreed(session_id, 2)
@@ -100,7 +102,7 @@ def test_a_message_whose_update_was_reset_can_be_sent_again(operated: OperatedSt
 
 
 @pytest.mark.parametrize("excluded", ["All", "Signal"])
-def test_a_caller_who_waits_through_a_reset_is_answered_by_the_new_run(operated: OperatedStack, excluded: str) -> None:
+def test_a_client_that_waits_during_a_reset_is_answered_by_the_new_run(operated: OperatedStack, excluded: str) -> None:
     session_id = operated.create()
     model, gate = operated.model_of(session_id), Gate()
     operated.until_agreed(session_id, 1)

@@ -36,7 +36,7 @@ TOKENS_OF_A_REPLY = TextReply.prompt_tokens + TextReply.completion_tokens
 
 
 @dataclass(frozen=True)
-class Bought:
+class PaidCall:
     """A model call in Temporal's histories: its digest, the newest words of the user in it, and the reply.
 
     `is_answer` is false for a reply that only calls tools, and for one to their results.
@@ -61,7 +61,7 @@ class Run:
     """One run of a session's workflow."""
 
     execution: WorkflowExecution
-    bought: tuple[Bought, ...]
+    paid_calls: tuple[PaidCall, ...]
     answered: tuple[Answered, ...]
 
 
@@ -130,7 +130,7 @@ class Witnesses:
 
     async def _run(self, execution: WorkflowExecution, events: list[HistoryEvent]) -> Run:
         by_id = {event.event_id: event for event in events}
-        bought, answered = [], []
+        paid_calls, answered = [], []
         for event in events:
             match event.event_type:
                 case EventType.EVENT_TYPE_ACTIVITY_TASK_COMPLETED:
@@ -141,7 +141,7 @@ class Witnesses:
                         result = await self._decoded(done.result, GenerateStepResult)
                         is_answer = not (result.reply.tool_calls or asked.step)
                         words = _newest_words(asked.messages)
-                        bought.append(Bought(asked.digest, words, result.reply.text, is_answer))
+                        paid_calls.append(PaidCall(asked.digest, words, result.reply.text, is_answer))
                 case EventType.EVENT_TYPE_WORKFLOW_EXECUTION_UPDATE_COMPLETED:
                     completed = event.workflow_execution_update_completed_event_attributes
                     accepted = by_id[completed.accepted_event_id].workflow_execution_update_accepted_event_attributes
@@ -150,7 +150,7 @@ class Witnesses:
                         sent = await self._decoded(completed.outcome.success, SendMessageResult)
                         reply = sent.turn.assistant_message
                         answered.append(Answered(command.text, reply.text if reply else None))
-        return Run(execution, tuple(bought), tuple(answered))
+        return Run(execution, tuple(paid_calls), tuple(answered))
 
     async def _decoded(self, payloads: Payloads, form: type[Decoded]) -> Decoded:
         [value] = await self._client.data_converter.decode(list(payloads.payloads), [form])
@@ -218,18 +218,18 @@ def _histories(
     runs: list[Run], recorded: Recorded, *, all_in_temporal: bool, by_hand: Collection[str]
 ) -> Iterable[str]:
     """Model calls and updates of all runs, against the saved steps."""
-    bought = {each.digest: each for run in runs for each in run.bought}
-    for each in bought.values():
+    paid_calls = {each.digest: each for run in runs for each in run.paid_calls}
+    for each in paid_calls.values():
         saved = recorded.steps.get(each.digest)
         if saved is not None and saved.text != each.reply:
             yield f"the step {each.digest} is {saved.text!r} in the store and {each.reply!r} in Temporal"
         if each.is_answer and each.reply not in (answer_to(each.said), *by_hand):
             yield f"in Temporal, {each.reply!r} was given to {each.said!r}"
-    if all_in_temporal and bought.keys() != recorded.steps.keys():
-        yield f"steps in Temporal: {sorted(bought)}; steps saved: {sorted(recorded.steps)}"
+    if all_in_temporal and paid_calls.keys() != recorded.steps.keys():
+        yield f"steps in Temporal: {sorted(paid_calls)}; steps saved: {sorted(recorded.steps)}"
     for answered in (answered for run in runs for answered in run.answered):
         if answered.reply not in (None, answer_to(answered.text), *by_hand):
-            yield f"a caller who said {answered.text!r} was told {answered.reply!r}"
+            yield f"the update of {answered.text!r} returned {answered.reply!r}"
 
 
 def _head(runs: list[Run], recorded: Recorded, shown: Json) -> Iterable[str]:

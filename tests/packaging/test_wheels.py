@@ -220,7 +220,7 @@ def test_both_run_from_their_wheels_in_environments_of_their_own(
         assert talk["streamed"] == talk["reply"]
         assert talk["file"].startswith(str(client.parent))
         assert talk["visible"] == []
-        assert stack.told(signal.SIGTERM) == 0, stack.log
+        assert stack.end_with(signal.SIGTERM) == 0, stack.log
         until_gone(tmp_path)
         assert [entry.name for entry in empty.iterdir()] == [".playhead"]
     finally:

@@ -23,7 +23,7 @@ def cents(text: str, prompt_tokens: int = 1_000, completion_tokens: int = 100) -
     return TextReply(text, prompt_tokens=prompt_tokens, completion_tokens=completion_tokens)
 
 
-async def talked(stack: PageStack, agent: Json, *exchanges: tuple[str, str]) -> Json:
+async def settled_conversation(stack: PageStack, agent: Json, *exchanges: tuple[str, str]) -> Json:
     """A settled session in which each of these was said and answered, after the greeting."""
     await stack.caller.push(agent)
     model = stack.model(str(agent["model"]).partition(":")[2])

@@ -143,18 +143,18 @@ async def person(browser: Browser, origin: str, **options: Any) -> AsyncIterator
 async def another_page(context: BrowserContext, origin: str) -> Person:
     """One more tab of the same browser."""
     page = await context.new_page()
-    looking = Person(page, origin)
+    opened = Person(page, origin)
 
-    def asked(request: Request) -> None:
+    def on_request(request: Request) -> None:
         parts = urlsplit(request.url)
         if parts.scheme not in ("data", "blob") and f"{parts.scheme}://{parts.netloc}" != origin:
-            looking.wrongs.append(f"a request left for {request.url}")
+            opened.wrongs.append(f"a request left for {request.url}")
 
-    def said(message: ConsoleMessage) -> None:
+    def on_console(message: ConsoleMessage) -> None:
         if message.type in ("error", "warning") and not any(noise in message.text for noise in EXPECTED_NOISE):
-            looking.wrongs.append(f"console {message.type}: {message.text}")
+            opened.wrongs.append(f"console {message.type}: {message.text}")
 
-    page.on("request", asked)
-    page.on("console", said)
-    page.on("pageerror", lambda error: looking.wrongs.append(f"page error: {error}"))
-    return looking
+    page.on("request", on_request)
+    page.on("console", on_console)
+    page.on("pageerror", lambda error: opened.wrongs.append(f"page error: {error}"))
+    return opened

@@ -11,7 +11,7 @@ from werkzeug import Request, Response
 
 from playhead.temporal.dev_server import LOOPBACK, free_port
 from store.database.tables import sessions
-from tests.page.agents import cents, shop, talked
+from tests.page.agents import cents, settled_conversation, shop
 from tests.page.browser import Person
 from tests.page.conftest import Opens
 from tests.page.stack import PageStack
@@ -81,8 +81,8 @@ def row_of(table: Locator, variable: str) -> Locator:
     return table.get_by_role("row").filter(has=table.page.get_by_role("rowheader", name=variable, exact=True))
 
 
-async def test_a_record_that_is_older_than_the_page_says_as_of_when(stack: PageStack, opens: Opens) -> None:
-    session = await talked(stack, shop("recorded-earlier", "first"), ("A question", "An answer."))
+async def test_a_page_without_temporal_says_when_its_data_was_recorded(stack: PageStack, opens: Opens) -> None:
+    session = await settled_conversation(stack, shop("recorded-earlier", "first"), ("A question", "An answer."))
     before = datetime.now(UTC) - timedelta(minutes=3)
     earlier = update(sessions).where(sessions.c.id == session["id"]).values(recorded_at=before)
     await stack.database.write(lambda connection: connection.execute(earlier).close())
@@ -95,7 +95,7 @@ async def test_a_record_that_is_older_than_the_page_says_as_of_when(stack: PageS
         await ada.has_no_violations()
 
 
-async def test_attempts_of_a_tool_call_are_told(stack: PageStack, ada: Person, httpserver: HTTPServer) -> None:
+async def test_attempts_of_a_tool_call_are_shown(stack: PageStack, ada: Person, httpserver: HTTPServer) -> None:
     left = [503, 500]
 
     def answer(_: Request) -> Response:

@@ -58,7 +58,7 @@ async def test_the_result_of_a_client_tool_is_given_by_hand(stack: PageStack, ad
     assert "The line is busy" in str(result["result"])
 
 
-async def test_a_message_that_is_sent_before_the_session_is_read_offers_the_tools_too(
+async def test_a_message_before_the_session_is_loaded_also_offers_the_client_tools(
     stack: PageStack, ada: Person
 ) -> None:
     await stack.caller.push(TRANSFERS | {"name": "transfers-early"})
@@ -81,7 +81,7 @@ async def test_a_message_that_is_sent_before_the_session_is_read_offers_the_tool
     await expect(ada.turn(1)).to_contain_text("You are through.")
 
 
-async def test_turns_that_were_held_elsewhere_say_so(stack: PageStack, ada: Person) -> None:
+async def test_imported_turns_are_marked(stack: PageStack, ada: Person) -> None:
     await stack.caller.push(shop("held-elsewhere", "imported"))
     session_id = await long_session(stack, "held-elsewhere", [("A question", "An answer.")])
     await ada.open(f"/sessions/{session_id}?tab=cost")

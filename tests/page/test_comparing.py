@@ -2,7 +2,7 @@
 
 from playwright.async_api import Locator, expect
 
-from tests.page.agents import cents, shop, talked
+from tests.page.agents import cents, settled_conversation, shop
 from tests.page.browser import Person
 from tests.page.conftest import Opens
 from tests.page.stack import PageStack
@@ -20,7 +20,7 @@ async def marked(person: Person) -> list[str]:
 
 
 async def test_two_lanes_are_compared_turn_by_turn(stack: PageStack, ada: Person, opens: Opens) -> None:
-    session = await talked(stack, shop("comparing", "first"), *EXCHANGES)
+    session = await settled_conversation(stack, shop("comparing", "first"), *EXCHANGES)
     await stack.caller.rewind(session["id"], session["turns"][1]["id"])
     stack.model("first").script(cents("We open at ten on Tuesday.", completion_tokens=200))
     await stack.caller.say(session["id"], "And on Tuesday?")

@@ -4,7 +4,7 @@ import re
 
 from playwright.async_api import expect
 
-from tests.page.agents import cents, shop, talked
+from tests.page.agents import cents, settled_conversation, shop
 from tests.page.browser import Person
 from tests.page.stack import PageStack
 from tests.support.waiting import eventually
@@ -20,7 +20,7 @@ async def top_of(ada: Person, index: int) -> float:
 
 
 async def test_an_edit_keeps_the_draft_and_the_old_words_are_one_key_away(stack: PageStack, ada: Person) -> None:
-    session = await talked(stack, shop("editing", "first"), *EXCHANGES)
+    session = await settled_conversation(stack, shop("editing", "first"), *EXCHANGES)
     await ada.open(f"/sessions/{session['id']}")
     await expect(ada.turn(4)).to_be_visible()
     await ada.composer.fill("half a li")

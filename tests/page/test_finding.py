@@ -4,13 +4,13 @@ import re
 
 from playwright.async_api import expect
 
-from tests.page.agents import cents, shop, talked
+from tests.page.agents import cents, settled_conversation, shop
 from tests.page.browser import Person
 from tests.page.stack import PageStack
 
 
 async def test_commands_find_turns_of_other_branches(stack: PageStack, ada: Person) -> None:
-    session = await talked(
+    session = await settled_conversation(
         stack, shop("branched", "first"), ("A table", "For how many?"), ("For seven penguins", "With pleasure.")
     )
     first = session["turns"][1]["id"]

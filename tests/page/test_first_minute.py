@@ -12,7 +12,7 @@ from tests.support.provider import TextReply, ToolCallReply
 QUESTION = "Gladly. For which day, and at what time would you like to come?"
 
 
-async def test_a_first_minute_leads_from_the_root_to_a_reply_that_is_read_as_it_is_spoken(
+async def test_a_first_minute_leads_from_the_root_to_a_reply_shown_as_it_is_generated(
     stack: PageStack, ada: Person, opens: Opens
 ) -> None:
     await ada.open("/")
@@ -38,7 +38,7 @@ async def test_a_first_minute_leads_from_the_root_to_a_reply_that_is_read_as_it_
     await expect(here).to_contain_text("booking")
     half.open()
     await expect(row).to_contain_text(QUESTION)
-    assert await row.get_attribute("data-seen") == "yes", "the row was put in again while the reply was spoken"
+    assert await row.get_attribute("data-seen") == "yes", "the row was replaced while the reply was streamed"
     await expect(row.get_by_label("Moves to booking")).to_be_visible()
     await expect(row.get_by_role("button", name="Stop")).to_have_count(0)
     await row.click(position={"x": 200, "y": 10})

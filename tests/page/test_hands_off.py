@@ -6,10 +6,10 @@ import re
 from playwright.async_api import Page, expect
 
 from playhead.temporal.dev_server import LOOPBACK, free_port
-from tests.page.agents import shop, talked
+from tests.page.agents import settled_conversation, shop
 from tests.page.browser import Person
 from tests.page.stack import HOUSE, PageStack
-from tests.page.test_small_and_old import with_a_careful_tool
+from tests.page.test_small_and_old import agent_with_an_approval
 from tests.support.provider import TextReply, ToolCallReply
 from tests.support.waiting import eventually
 
@@ -91,8 +91,8 @@ async def talks(stack: PageStack, ada: Person) -> None:
 
     async def replies_read() -> str:
         """All replies that were read; those that one frame of the browser shows are read together."""
-        said: list[str] = await page.evaluate("window.readAloud")
-        return " ".join(each for each in said if each != "Agent is answering")
+        announced: list[str] = await page.evaluate("window.readAloud")
+        return " ".join(each for each in announced if each != "Agent is answering")
 
     async def last_was_read() -> bool:
         return "Agent: At what time?" in await replies_read()
@@ -142,7 +142,7 @@ async def finds_exports_and_ends(ada: Person) -> None:
 
 
 async def test_an_approval_is_given_by_keys(stack: PageStack, ada: Person) -> None:
-    agent = with_a_careful_tool(f"http://{LOOPBACK}:{free_port()}/reserve") | {"name": "careful-keys"}
+    agent = agent_with_an_approval(f"http://{LOOPBACK}:{free_port()}/reserve") | {"name": "careful-keys"}
     await stack.caller.push(agent)
     model = stack.model("careful")
     session_id = await ada.start("careful-keys")
@@ -173,8 +173,8 @@ async def page_type(person: Person, text: str) -> None:
     await person.page.keyboard.type(text)
 
 
-async def test_enter_that_confirms_a_word_of_an_input_method_sends_nothing(stack: PageStack, ada: Person) -> None:
-    session = await talked(stack, shop("input-method", "first"), ("A question", "An answer."))
+async def test_enter_during_an_input_method_composition_sends_nothing(stack: PageStack, ada: Person) -> None:
+    session = await settled_conversation(stack, shop("input-method", "first"), ("A question", "An answer."))
     await ada.open(f"/sessions/{session['id']}")
     await expect(ada.turn(1)).to_be_visible()
     await ada.composer.focus()

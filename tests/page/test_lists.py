@@ -4,7 +4,7 @@ import re
 
 from playwright.async_api import expect
 
-from tests.page.agents import shop, talked
+from tests.page.agents import settled_conversation, shop
 from tests.page.browser import Person
 from tests.page.stack import PageStack
 from tests.support.provider import TextReply
@@ -58,7 +58,7 @@ async def test_sessions_and_suites_of_a_version_are_listed(stack: PageStack, ada
 
 
 async def test_usage_keeps_its_range_and_its_grouping_in_the_address(stack: PageStack, ada: Person) -> None:
-    await talked(stack, shop("counted", "first"), ("A question", "An answer."))
+    await settled_conversation(stack, shop("counted", "first"), ("A question", "An answer."))
     page = ada.page
     await ada.open("/usage?from=2026-01-01")
     table = page.get_by_role("table")
@@ -81,11 +81,11 @@ async def test_usage_keeps_its_range_and_its_grouping_in_the_address(stack: Page
     await expect(page).to_have_url(re.compile(r"by=purpose$"))
 
 
-async def test_a_row_of_usage_leads_to_the_sessions_that_it_is_the_sum_of(stack: PageStack, ada: Person) -> None:
-    paid = await talked(stack, shop("dear", "first"), ("A question", "An answer."))
+async def test_a_usage_row_links_to_the_sessions_that_it_sums(stack: PageStack, ada: Person) -> None:
+    paid = await settled_conversation(stack, shop("dear", "first"), ("A question", "An answer."))
     model = "openai:first"
-    silent = await stack.caller.open("dear", name="Only greeted")
-    await stack.settled(silent["id"])
+    greeted = await stack.caller.open("dear", name="Only greeted")
+    await stack.settled(greeted["id"])
     page = ada.page
     await ada.open("/usage?by=model")
     row = page.get_by_role("row").filter(has_text=model)

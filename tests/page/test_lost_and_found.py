@@ -17,7 +17,7 @@ TABS = 7
 
 
 @pytest.mark.timeout(400)
-async def test_an_api_that_dies_in_mid_reply_loses_nothing_and_doubles_nothing(stack: PageStack, ada: Person) -> None:
+async def test_an_api_that_is_killed_during_a_reply_loses_and_repeats_nothing(stack: PageStack, ada: Person) -> None:
     model = stack.model("lost")
     await stack.caller.push(shop("lost-and-found", "lost"))
     session_id = await ada.start("lost-and-found")

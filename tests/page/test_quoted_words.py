@@ -45,9 +45,7 @@ def _promising_turns(transcript: str) -> Iterator[str]:
 
 
 @pytest.mark.timeout(400)
-async def test_quoted_words_are_marked_beside_the_wall_and_on_the_page_of_the_session(
-    stack: PageStack, ada: Person
-) -> None:
+async def test_quoted_words_are_marked_in_the_suite_and_on_the_session_page(stack: PageStack, ada: Person) -> None:
     stack.provider.add(QuotingJudge(JUDGE))
     held_back = gate()
     model = stack.model("promises")

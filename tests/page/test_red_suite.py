@@ -93,7 +93,7 @@ def clerk(prompt: str) -> str:
     return yaml.safe_dump(shop("parking-clerk", CLERK, nodes=nodes), sort_keys=False)
 
 
-async def over(stack: PageStack, suite_id: str) -> Json:
+async def ended_suite(stack: PageStack, suite_id: str) -> Json:
     """A suite that has ended, with all its cost."""
 
     async def is_over() -> Json | None:
@@ -105,7 +105,7 @@ async def over(stack: PageStack, suite_id: str) -> Json:
     return suite
 
 
-async def owed(stack: PageStack, suite_id: str) -> tuple[Decimal, list[list[str]]]:
+async def billed(stack: PageStack, suite_id: str) -> tuple[Decimal, list[list[str]]]:
     """The total of the ledger rows of a suite's sessions, and the turns billed in each session."""
     runs = await stack.caller.items(f"/v1/suites/{suite_id}/runs")
     rows = [await stack.caller.items("/v1/usage/ledger", session=run["session_id"]) for run in runs]
@@ -118,17 +118,17 @@ async def test_a_tester_finds_out_whether_a_new_version_is_better(stack: PageSta
     await uploads(ada, clerk("Tell the caller where to park."))
     await talks_goes_back_edits_and_compares(ada)
     red = await runs_a_suite(stack, ada)
-    before, _ = await owed(stack, red["id"])
+    before, _ = await billed(stack, red["id"])
     await uploads(ada, clerk("Tell the caller where to park, and offer champagne on the balcony."))
     await expect(ada.page.get_by_role("heading", name="Since version 1")).to_be_visible()
 
     quoted = await opens_the_failed_call(ada, red["id"])
     green = await replays(stack, ada, quoted)
     await is_seen_side_by_side(ada)
-    paid, turns = await owed(stack, green["id"])
+    paid, turns = await billed(stack, green["id"])
     assert paid == Decimal(green["progress"]["cost"]["total"]) > 0
-    assert (await owed(stack, red["id"]))[0] == before == Decimal(red["progress"]["cost"]["total"]), (
-        "the past is paid once"
+    assert (await billed(stack, red["id"]))[0] == before == Decimal(red["progress"]["cost"]["total"]), (
+        "copied turns are billed once"
     )
     for run_of_turns, entry in zip(turns, await stack.caller.items(f"/v1/suites/{green['id']}/runs"), strict=True):
         assert len(run_of_turns) == entry["turn_count"] - quoted, "turns before the quote cost nothing again"
@@ -193,7 +193,7 @@ async def runs_a_suite(stack: PageStack, ada: Person) -> Json:
     await page.get_by_role("button", name="Start", exact=True).click()
     await page.wait_for_url("**/suites/sui_*")
     await expect(page.get_by_role("gridcell", name="voucher, run 1: Failed")).to_be_visible()
-    red = await over(stack, suite_of(page.url))
+    red = await ended_suite(stack, suite_of(page.url))
     assert red["outcome"] == "failed"
     return red
 
@@ -236,7 +236,7 @@ async def replays(stack: PageStack, ada: Person, quoted: int) -> Json:
     await dialog.get_by_role("button", name=f"Replay {REPLAYS} times").click()
     await page.wait_for_url("**/compare?*")
     await expect(verdict_of(ada)).to_contain_text("now 5 of 5 passed (95 %: 0.57\N{EN DASH}1.00)")
-    green = await over(stack, suite_of(page.url))
+    green = await ended_suite(stack, suite_of(page.url))
     assert green["progress"]["passed"] == REPLAYS
     return green
 
@@ -272,4 +272,4 @@ async def replays_as_often_as_possible(stack: PageStack, ada: Person) -> None:
     await dialog.get_by_role("button", name=f"Replay {MAX_REPLAYS} times").click()
     await ada.page.wait_for_url("**/compare?*")
     await expect(verdict_of(ada)).to_contain_text("now 20 of 20 passed (95 %: 0.84\N{EN DASH}1.00)")
-    assert (await over(stack, suite_of(ada.page.url)))["progress"]["passed"] == MAX_REPLAYS
+    assert (await ended_suite(stack, suite_of(ada.page.url)))["progress"]["passed"] == MAX_REPLAYS

@@ -4,7 +4,7 @@ from decimal import Decimal
 
 from playwright.async_api import Locator, expect
 
-from tests.page.agents import cents, shop, talked
+from tests.page.agents import cents, settled_conversation, shop
 from tests.page.browser import Person
 from tests.page.stack import PageStack
 from tests.support.waiting import eventually
@@ -19,7 +19,7 @@ async def amount_of(row: Locator) -> Decimal:
 
 
 async def test_a_rewind_folds_turns_and_refunds_nothing(stack: PageStack, ada: Person) -> None:
-    session = await talked(stack, shop("rewinding", "first"), *EXCHANGES)
+    session = await settled_conversation(stack, shop("rewinding", "first"), *EXCHANGES)
     assert session["cost"]["total"] == "0.0225"
     await ada.open(f"/sessions/{session['id']}?turn={session['turns'][2]['id']}&tab=cost")
     spent = ada.inspector.get_by_role("definition").first
@@ -57,10 +57,10 @@ async def test_a_rewind_folds_turns_and_refunds_nothing(stack: PageStack, ada: P
     await expect(rows.filter(has=ada.page.get_by_text("active", exact=True))).to_have_count(1)
     await expect(rows.filter(has_text="discarded")).to_have_count(1)
     ledger = await stack.caller.items("/v1/usage/ledger", session=session["id"])
-    owed = sum(Decimal(row["cost"]["total"]) for row in ledger)
+    billed = sum(Decimal(row["cost"]["total"]) for row in ledger)
 
     async def adds_up() -> bool:
-        return sum([await amount_of(row) for row in await rows.all()]) == owed
+        return sum([await amount_of(row) for row in await rows.all()]) == billed
 
     await eventually(adds_up)
     await ada.has_no_violations()

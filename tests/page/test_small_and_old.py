@@ -9,7 +9,7 @@ from playwright.async_api import Page, expect
 from playhead.services.dev_stack import DEV_ORGANIZATION
 from playhead.temporal.dev_server import LOOPBACK, free_port
 from store.api_keys import KeyStore
-from tests.page.agents import shop, talked
+from tests.page.agents import settled_conversation, shop
 from tests.page.browser import NARROW, Person
 from tests.page.conftest import Opens
 from tests.page.stack import PageStack
@@ -54,7 +54,7 @@ async def suits_a_finger(page: Page) -> None:
     assert not small, f"at {page.url}:\n" + "\n".join(small)
 
 
-def with_a_careful_tool(service: str) -> dict[str, object]:
+def agent_with_an_approval(service: str) -> dict[str, object]:
     """An agent that asks a person before it uses its tool."""
     tool = {
         "kind": "http",
@@ -69,7 +69,7 @@ def with_a_careful_tool(service: str) -> dict[str, object]:
 
 
 async def test_everything_is_done_with_a_thumb(stack: PageStack, opens: Opens) -> None:
-    await stack.caller.push(with_a_careful_tool(f"http://{LOOPBACK}:{free_port()}/reserve"))
+    await stack.caller.push(agent_with_an_approval(f"http://{LOOPBACK}:{free_port()}/reserve"))
     model = stack.model("careful")
     ada = await opens(**PHONE)
     page = ada.page
@@ -124,7 +124,7 @@ async def test_everything_is_done_with_a_thumb(stack: PageStack, opens: Opens) -
 
 
 async def test_large_letters_and_forced_colours_leave_everything_in_its_place(stack: PageStack, opens: Opens) -> None:
-    session = await talked(stack, shop("large-letters", "first"), ("A question", "An answer."))
+    session = await settled_conversation(stack, shop("large-letters", "first"), ("A question", "An answer."))
     for width, height in ((640, 450), (320, 568)):
         ada = await opens(viewport={"width": width, "height": height})
         for path in (f"/sessions/{session['id']}", "/sessions", "/agents/booking-line", "/usage", "/settings"):
@@ -141,7 +141,7 @@ async def test_large_letters_and_forced_colours_leave_everything_in_its_place(st
 
 
 async def test_a_missing_key_is_asked_for_and_works_at_once(stack: PageStack, opens: Opens) -> None:
-    session = await talked(stack, shop("keyed", "first"), ("A question", "An answer."))
+    session = await settled_conversation(stack, shop("keyed", "first"), ("A question", "An answer."))
     _, secret = await KeyStore(stack.database).create(DEV_ORGANIZATION, "page")
     async with stack.another_api(keyless=False) as url:
         ada = await opens(origin=url)
@@ -154,12 +154,16 @@ async def test_a_missing_key_is_asked_for_and_works_at_once(stack: PageStack, op
         await expect(ada.turn(1)).to_contain_text("An answer.")
         await expect(dialog).to_have_count(0)
         assert secret not in ada.page.url
-        assert secret not in await ada.page.evaluate("JSON.stringify(localStorage)"), "it was to be kept for this tab"
+        assert secret not in await ada.page.evaluate("JSON.stringify(localStorage)"), (
+            "the key is kept for this tab only"
+        )
 
 
 @pytest.mark.timeout(400)
-async def test_without_temporal_one_reads_on_and_commands_say_why_not(stack: PageStack, opens: Opens) -> None:
-    session = await talked(stack, shop("temporal-down", "first"), ("A question", "An answer."))
+async def test_without_temporal_sessions_stay_readable_and_commands_say_why_they_fail(
+    stack: PageStack, opens: Opens
+) -> None:
+    session = await settled_conversation(stack, shop("temporal-down", "first"), ("A question", "An answer."))
     async with stack.another_api(keyless=True, temporal_address=f"{LOOPBACK}:{free_port()}") as url:
         ada = await opens(origin=url)
         await ada.open(f"/sessions/{session['id']}")
@@ -171,8 +175,8 @@ async def test_without_temporal_one_reads_on_and_commands_say_why_not(stack: Pag
         await ada.sees("Nothing was accepted. It goes on by itself when the service is back.")
 
 
-async def test_an_erased_session_is_said_to_be_gone(stack: PageStack, ada: Person) -> None:
-    session = await talked(stack, shop("erased", "first"), ("A question", "An answer."))
+async def test_an_erased_session_is_shown_as_missing(stack: PageStack, ada: Person) -> None:
+    session = await settled_conversation(stack, shop("erased", "first"), ("A question", "An answer."))
     erased = await stack.caller.http.delete(f"/v1/sessions/{session['id']}")
     assert erased.is_success, erased.text
     await ada.open(f"/sessions/{session['id']}")

@@ -4,7 +4,7 @@ import re
 
 from playwright.async_api import expect
 
-from tests.page.agents import cents, shop, talked
+from tests.page.agents import cents, settled_conversation, shop
 from tests.page.conftest import Opens
 from tests.page.stack import PageStack
 
@@ -12,7 +12,7 @@ EXCHANGES = tuple((f"Question {number}", f"Answer {number}.") for number in rang
 
 
 async def test_two_people_in_one_session_see_and_do_not_overwrite_each_other(stack: PageStack, opens: Opens) -> None:
-    session = await talked(stack, shop("two-people", "first"), *EXCHANGES)
+    session = await settled_conversation(stack, shop("two-people", "first"), *EXCHANGES)
     path = f"/sessions/{session['id']}?turn={session['turns'][1]['id']}"
     ada, ben = await opens(), await opens()
     await ada.open(path)

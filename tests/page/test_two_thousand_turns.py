@@ -15,12 +15,12 @@ from tests.support.waiting import eventually
 
 TURNS = 2_000
 MAX_ELEMENTS = 3_000
-MOST_HEAP_BYTES = 150_000_000
+MAX_HEAP_BYTES = 150_000_000
 LARGE_RESULT_BYTES = 1_000_000
 """A tool's result is at most about this large."""
 
 
-def said(index: int) -> tuple[str, str]:
+def exchange_of(index: int) -> tuple[str, str]:
     """What is said in a turn; 41 turns speak of a deposit."""
     return f"Question {index}", f"The deposit for {index}." if index % 49 == 12 else f"Answer {index}."
 
@@ -38,7 +38,7 @@ async def stays_small(ada: Person) -> None:
     elements = await ada.page.evaluate("document.querySelectorAll('*').length")
     assert elements <= MAX_ELEMENTS, f"{elements} elements"
     heap = await ada.page.evaluate("performance.memory.usedJSHeapSize")
-    assert heap <= MOST_HEAP_BYTES, f"{heap:,} bytes"
+    assert heap <= MAX_HEAP_BYTES, f"{heap:,} bytes"
 
 
 async def turn_far_above_is_found(ada: Person) -> None:
@@ -53,7 +53,7 @@ async def turn_far_above_is_found(ada: Person) -> None:
 
 async def test_two_thousand_turns_are_walked_searched_and_continued(stack: PageStack, ada: Person) -> None:
     await stack.caller.push(shop("long-talk", "long", limits={"max_turns": 10_000}))
-    exchanges = [said(index) for index in range(1, TURNS)]
+    exchanges = [exchange_of(index) for index in range(1, TURNS)]
     session_id = await long_session(stack, "long-talk", exchanges)
     page = ada.page
     await ada.open(f"/sessions/{session_id}")
@@ -106,7 +106,7 @@ async def test_two_thousand_turns_are_walked_searched_and_continued(stack: PageS
     await turn_far_above_is_found(ada)
 
 
-async def test_a_large_result_of_a_tool_is_shown_by_its_head(stack: PageStack, ada: Person) -> None:
+async def test_only_the_beginning_of_a_large_tool_result_is_shown(stack: PageStack, ada: Person) -> None:
     await stack.caller.push(shop("large-result", "large"))
     rows = [{"row": number, "text": "x" * 90} for number in range(LARGE_RESULT_BYTES // 120)]
     at = {"created_at": "2026-11-28T12:00:00Z"}

@@ -7,11 +7,11 @@ import pytest
 from playwright.async_api import Response, expect
 
 from playhead.temporal.dev_server import LOOPBACK, free_port
-from tests.page.agents import shop, talked
+from tests.page.agents import settled_conversation, shop
 from tests.page.browser import Person
 from tests.page.conftest import Opens
 from tests.page.stack import PageStack
-from tests.page.test_small_and_old import with_a_careful_tool
+from tests.page.test_small_and_old import agent_with_an_approval
 from tests.support.provider import ErrorReply, ToolCallReply
 from tests.support.running_api import done
 from tests.support.waiting import eventually
@@ -30,7 +30,7 @@ SUITE = {
 }
 
 
-async def looked_at(person: Person, path: str) -> None:
+async def check_view(person: Person, path: str) -> None:
     """Open a view; it is complete and without fault."""
     await person.open(path)
     await expect(person.page.get_by_role("heading", level=1).first).to_be_attached()
@@ -41,25 +41,31 @@ async def looked_at(person: Person, path: str) -> None:
     assert wide <= 0, f"{path} is {wide} px too wide"
 
 
-async def test_every_tab_of_the_inspector_is_without_fault(stack: PageStack, ada: Person) -> None:
-    session = await talked(stack, shop("inspected", "first"), ("A question", "An answer with **Markdown**."))
+async def test_every_tab_of_the_inspector_is_accessible(stack: PageStack, ada: Person) -> None:
+    session = await settled_conversation(
+        stack, shop("inspected", "first"), ("A question", "An answer with **Markdown**.")
+    )
     path = f"/sessions/{session['id']}"
     for tab in TABS:
-        await looked_at(ada, f"{path}?tab={tab}")
+        await check_view(ada, f"{path}?tab={tab}")
     await ada.open(f"{path}?tab=graph")
     await ada.inspector.get_by_role("row").filter(has_text="counter").get_by_role("button").first.click()
     await ada.sees("All nodes")
     await ada.has_no_violations(within="#inspector")
-    await looked_at(ada, f"{path}?find=question")
+    await check_view(ada, f"{path}?find=question")
 
 
-async def test_a_list_of_all_kinds_of_sessions_is_without_fault(stack: PageStack, ada: Person) -> None:
-    await stack.caller.push(with_a_careful_tool(f"http://{LOOPBACK}:{free_port()}/reserve") | {"name": "careful-row"})
+async def test_a_list_of_all_kinds_of_sessions_is_accessible(stack: PageStack, ada: Person) -> None:
+    await stack.caller.push(
+        agent_with_an_approval(f"http://{LOOPBACK}:{free_port()}/reserve") | {"name": "careful-row"}
+    )
     waiting = await stack.caller.open("careful-row", name="Waits for an approval")
     stack.model("careful").script(ToolCallReply("reserve", "{}"))
     path = f"/v1/sessions/{waiting['id']}/messages"
     done(await stack.caller.post(path, {"text": "Keep an umbrella for me"}, wait=False), 202)
-    session = await talked(stack, shop("listed", "listed"), ("A question", "An answer."), ("One more", "Once more."))
+    session = await settled_conversation(
+        stack, shop("listed", "listed"), ("A question", "An answer."), ("One more", "Once more.")
+    )
     done(await stack.caller.post(f"/v1/sessions/{session['id']}/fork", {"name": "A fork"}), 201)
     ended = await stack.caller.open("listed", name="An ended one")
     done(await stack.caller.post(f"/v1/sessions/{ended['id']}/end", {"reason": "user_hangup"}), 200)
@@ -75,11 +81,11 @@ async def test_a_list_of_all_kinds_of_sessions_is_without_fault(stack: PageStack
         await expect(rows.filter(has_text=name)).to_be_visible()
     await expect(rows.filter(has_text="approval").first).to_be_visible()
     await expect(rows.get_by_role("img", name="Rewound").first).to_be_visible()
-    await looked_at(ada, "/sessions")
+    await check_view(ada, "/sessions")
     await expect(ada.page.get_by_role("banner").get_by_role("link", name=re.compile("approval"))).to_be_visible()
 
 
-async def test_every_other_view_is_without_fault(stack: PageStack, ada: Person) -> None:
+async def test_every_other_view_is_accessible(stack: PageStack, ada: Person) -> None:
     await stack.caller.push(shop("two-versions", "first"))
     await stack.caller.push(shop("two-versions", "first", prompt="Be brief."))
     for path in (
@@ -96,13 +102,13 @@ async def test_every_other_view_is_without_fault(stack: PageStack, ada: Person) 
         *(f"/usage?by={by}" for by in ("day", "agent", "model", "purpose")),
         "/settings",
     ):
-        await looked_at(ada, path)
+        await check_view(ada, path)
     editor = ada.page.get_by_role("textbox").first
     for path, broken in (
         ("/agents/new", "name: x\nstart: nowhere\nnodes: {a: {prompt: Hi}}"),
         ("/suites/new", "scenarios:\n  - id: a"),
     ):
-        await looked_at(ada, path)
+        await check_view(ada, path)
         await editor.fill(broken)
         if path == "/suites/new":
             await ada.page.get_by_role("button", name="Start", exact=True).click()
@@ -110,8 +116,8 @@ async def test_every_other_view_is_without_fault(stack: PageStack, ada: Person) 
         await ada.has_no_violations()
 
 
-async def test_what_opens_above_a_view_is_without_fault(stack: PageStack, ada: Person) -> None:
-    session = await talked(stack, shop("overlaid", "first"), ("A question", "An answer."))
+async def test_menus_and_dialogs_are_accessible(stack: PageStack, ada: Person) -> None:
+    session = await settled_conversation(stack, shop("overlaid", "first"), ("A question", "An answer."))
     await ada.open(f"/sessions/{session['id']}")
     await expect(ada.turn(1)).to_be_visible()
     page = ada.page
@@ -138,7 +144,7 @@ async def test_what_opens_above_a_view_is_without_fault(stack: PageStack, ada: P
 
 
 @pytest.mark.timeout(400)
-async def test_a_suite_and_its_runs_are_without_fault(stack: PageStack, opens: Opens) -> None:
+async def test_a_suite_and_its_runs_are_accessible(stack: PageStack, opens: Opens) -> None:
     suite = done(await stack.caller.post("/v1/suites", SUITE), 201)
 
     async def is_over() -> bool:
@@ -147,9 +153,9 @@ async def test_a_suite_and_its_runs_are_without_fault(stack: PageStack, opens: O
     await eventually(is_over, within=120)
     ada = await opens()
     again = done(await stack.caller.post("/v1/suites", SUITE), 201)
-    await looked_at(ada, f"/suites/{again['id']}")
+    await check_view(ada, f"/suites/{again['id']}")
     for query in ("?view=table", f"?baseline={again['id']}", ""):
-        await looked_at(ada, f"/suites/{suite['id']}{query}")
+        await check_view(ada, f"/suites/{suite['id']}{query}")
     await ada.sees(re.compile("^1 \N{MULTIPLICATION SIGN} The agent offered a voucher"))
     await ada.page.get_by_role("gridcell", name="voucher, run 1: Failed").click()
     await expect(ada.page.get_by_role("complementary", name="Run 1 of voucher")).to_be_visible()
@@ -160,13 +166,15 @@ async def test_a_suite_and_its_runs_are_without_fault(stack: PageStack, opens: O
     await ada.has_no_violations(within="dialog")
 
 
-async def test_the_page_loads_with_the_policy_and_from_its_own_host_alone(stack: PageStack, ada: Person) -> None:
+async def test_the_page_has_a_content_security_policy_and_loads_from_its_own_host_only(
+    stack: PageStack, ada: Person
+) -> None:
     responses: list[Response] = []
 
-    def came(response: Response) -> None:
+    def on_response(response: Response) -> None:
         responses.append(response)
 
-    ada.page.on("response", came)
+    ada.page.on("response", on_response)
     await ada.open("/sessions")
     await expect(ada.page.get_by_role("link", name="New", exact=False).first).to_be_visible()
     assert {urlsplit(each.url).netloc for each in responses} == {urlsplit(stack.url).netloc}

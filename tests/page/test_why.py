@@ -30,7 +30,7 @@ async def section(step: Locator, title: str) -> Locator:
     return part
 
 
-async def tells_what_was_sent(step: Locator, sent: ProviderRequest) -> None:
+async def shows_what_was_sent(step: Locator, sent: ProviderRequest) -> None:
     """What a step shows is what the provider got: instructions, messages and tools."""
     await expect(step).to_contain_text("exact")
     instructions = await section(step, "Instructions")
@@ -44,9 +44,7 @@ async def tells_what_was_sent(step: Locator, sent: ProviderRequest) -> None:
     assert await offered.all_inner_texts() == sent.tools
 
 
-async def test_a_turn_shows_the_requests_that_were_sent_and_how_another_model_would_have_been_asked(
-    stack: PageStack, ada: Person
-) -> None:
+async def test_a_turn_shows_its_requests_and_those_that_another_model_receives(stack: PageStack, ada: Person) -> None:
     page, house, second = ada.page, stack.model(HOUSE), stack.model(OTHER_MODEL)
     sent, elsewhere = len(house.journal), len(second.journal)
     await stack.caller.push(booking_line())
@@ -58,7 +56,7 @@ async def test_a_turn_shows_the_requests_that_were_sent_and_how_another_model_wo
     await ada.turn(1).click(position={"x": 200, "y": 10})
     first = ada.inspector.get_by_role("region", name="Step 1")
     await first.get_by_role("button", name=re.compile("^Step 1")).click()
-    await tells_what_was_sent(first, house.journal[sent])
+    await shows_what_was_sent(first, house.journal[sent])
     await expect(first.locator(".variable", has_text="Ada").first).to_be_visible()
     chosen = first.get_by_role("listitem").filter(has_text="to_booking")
     await expect(chosen).to_contain_text("chosen")
@@ -66,7 +64,7 @@ async def test_a_turn_shows_the_requests_that_were_sent_and_how_another_model_wo
     await ada.has_no_violations()
     second_step = ada.inspector.get_by_role("region", name="Step 2")
     await second_step.get_by_role("button", name=re.compile("^Step 2")).click()
-    await tells_what_was_sent(second_step, house.journal[sent + 1])
+    await shows_what_was_sent(second_step, house.journal[sent + 1])
     await ada.inspector.get_by_label("Requests against").select_option("the step before")
     await expect(second_step.locator("del, ins").first).to_be_visible()
     await ada.has_no_violations()
@@ -88,5 +86,5 @@ async def test_a_turn_shows_the_requests_that_were_sent_and_how_another_model_wo
     await expect(difference.locator("del")).to_have_text("house")
     await expect(difference.locator("ins")).to_have_text(OTHER_MODEL)
     await expect(difference).to_contain_text("The same: instructions, messages, offered, settings.")
-    await tells_what_was_sent(first, second.journal[elsewhere])
+    await shows_what_was_sent(first, second.journal[elsewhere])
     await ada.has_no_violations()

@@ -74,42 +74,42 @@ def answer(code: str, *, retry_after: str | None = None, **figures: object) -> R
 
 def in_turn(server: HTTPServer, path: str | re.Pattern[str], *answers: Response | dict[str, Any]) -> list[Request]:
     """Let the server send these responses one after the other; returns the requests it received."""
-    left, asked = [*answers], list[Request]()
+    left, requests = [*answers], list[Request]()
 
     def give(request: Request) -> Response:
-        asked.append(request)
+        requests.append(request)
         given = left.pop(0)
         return given if isinstance(given, Response) else Response(json.dumps(given))
 
     server.expect_request(path).respond_with_handler(give)
-    return asked
+    return requests
 
 
 # --- what is sent -------------------------------------------------------------------------------------------------
 
 
-def test_a_session_is_opened_with_what_is_given_and_nothing_else(httpserver: HTTPServer, playhead: Playhead) -> None:
-    asked = in_turn(httpserver, "/v1/sessions", SESSION, SESSION)
+def test_a_session_is_opened_with_the_given_arguments_only(httpserver: HTTPServer, playhead: Playhead) -> None:
+    requests = in_turn(httpserver, "/v1/sessions", SESSION, SESSION)
     opened = playhead.sessions.open(
         "booking-line", initial_context={"first_name": "Ada"}, limits=SessionLimits(max_turns=3)
     )
     assert opened == Session.model_validate(SESSION)
     playhead.sessions.open("booking-line", version=2, wait=False)
-    assert [request.get_json() for request in asked] == [
+    assert [request.get_json() for request in requests] == [
         {"agent": "booking-line", "initial_context": {"first_name": "Ada"}, "limits": {"max_turns": 3}},
         {"agent": {"id": "booking-line", "version": 2}},
     ]
-    assert [request.query_string for request in asked] == [b"", b"wait=false"]
+    assert [request.query_string for request in requests] == [b"", b"wait=false"]
 
 
-def test_a_simulated_caller_is_given_at_the_opening_or_switched_later(
+def test_a_simulated_user_is_configured_at_the_start_or_switched_later(
     httpserver: HTTPServer, playhead: Playhead
 ) -> None:
     opening = in_turn(httpserver, "/v1/sessions", SESSION)
     switching = in_turn(httpserver, f"{PATH}/simulator", SESSION, SESSION)
-    caller = SimulatorConfig(goal="Book a table.", facts={"guests": "4"})
-    playhead.sessions.open("booking-line", simulator=caller)
-    playhead.sessions.set_simulator(SESSION_ID, config=caller, expected_revision=2)
+    simulator = SimulatorConfig(goal="Book a table.", facts={"guests": "4"})
+    playhead.sessions.open("booking-line", simulator=simulator)
+    playhead.sessions.set_simulator(SESSION_ID, config=simulator, expected_revision=2)
     playhead.sessions.set_simulator(SESSION_ID, enabled=False)
     config = {"goal": "Book a table.", "facts": {"guests": "4"}}
     assert opening[0].get_json() == {"agent": "booking-line", "simulator": {"enabled": True, "config": config}}
@@ -119,7 +119,7 @@ def test_a_simulated_caller_is_given_at_the_opening_or_switched_later(
     ]
 
 
-def test_the_reply_of_a_session_is_what_the_agent_said_last(httpserver: HTTPServer, playhead: Playhead) -> None:
+def test_the_reply_of_a_session_is_that_of_its_newest_turn(httpserver: HTTPServer, playhead: Playhead) -> None:
     in_turn(httpserver, f"{PATH}/messages", SESSION)
     session = playhead.sessions.send(SESSION_ID, "A table for four on Friday, please.")
     assert session.reply == TURN["assistant_message"]["text"]
@@ -128,35 +128,35 @@ def test_the_reply_of_a_session_is_what_the_agent_said_last(httpserver: HTTPServ
     assert session.model_copy(update={"turns": ()}).reply is None
 
 
-def test_a_cleared_rewind_names_no_turn_and_says_so(httpserver: HTTPServer, playhead: Playhead) -> None:
-    asked = in_turn(httpserver, f"{PATH}/rewind", SESSION)
+def test_a_cleared_rewind_sends_a_null_turn(httpserver: HTTPServer, playhead: Playhead) -> None:
+    requests = in_turn(httpserver, f"{PATH}/rewind", SESSION)
     playhead.sessions.rewind(SESSION_ID, None)
-    assert asked[0].get_json() == {"turn_id": None, "before": False}
+    assert requests[0].get_json() == {"turn_id": None, "before": False}
 
 
 def test_ids_cannot_lead_to_another_address(httpserver: HTTPServer, playhead: Playhead) -> None:
-    asked = in_turn(httpserver, re.compile(".*"), AGENT)
+    requests = in_turn(httpserver, re.compile(".*"), AGENT)
     playhead.agents.get("../sessions?x")
-    assert asked[0].environ["RAW_URI"] == "/v1/agents/..%2Fsessions%3Fx"
+    assert requests[0].environ["RAW_URI"] == "/v1/agents/..%2Fsessions%3Fx"
 
 
 def test_a_definition_is_pushed_as_an_object_or_as_it_was_written(httpserver: HTTPServer, playhead: Playhead) -> None:
-    asked = in_turn(httpserver, "/v1/agents", AGENT, AGENT)
+    requests = in_turn(httpserver, "/v1/agents", AGENT, AGENT)
     playhead.agents.push(AGENT["definition"])
     assert playhead.agents.push(DEFINITION_YAML).definition.start == "greet"
-    assert [request.content_type for request in asked] == ["application/json", "application/yaml"]
+    assert [request.content_type for request in requests] == ["application/json", "application/yaml"]
 
 
 def test_lists_ask_for_pages_as_they_are_needed(httpserver: HTTPServer, playhead: Playhead) -> None:
-    asked = in_turn(
+    requests = in_turn(
         httpserver, "/v1/usage/ledger", page_of(LEDGER_ROW, LEDGER_ROW, next_cursor="more"), page_of(LEDGER_ROW)
     )
     rows = playhead.usage.ledger(session_id=SESSION_ID, limit=3)
-    assert asked == []
+    assert requests == []
     assert next(rows).turn_id == LEDGER_ROW["turn_id"]
-    assert len(asked) == 1
+    assert len(requests) == 1
     assert len([*rows]) == 2
-    assert [request.args.to_dict() for request in asked] == [
+    assert [request.args.to_dict() for request in requests] == [
         {"session": SESSION_ID, "limit": "3"},
         {"session": SESSION_ID, "limit": "1", "cursor": "more"},
     ]
@@ -167,15 +167,13 @@ def test_turns_come_newest_first_over_all_pages(httpserver: HTTPServer, playhead
     assert [turn.id for turn in playhead.sessions.turns(SESSION_ID)] == [TURN["id"], GREETING["id"], GREETING["id"]]
 
 
-def test_a_transcript_comes_as_it_is_written(httpserver: HTTPServer, playhead: Playhead) -> None:
+def test_a_transcript_is_returned_unchanged(httpserver: HTTPServer, playhead: Playhead) -> None:
     transcript = httpserver.expect_oneshot_request(f"{PATH}/transcript", query_string={"format": "markdown"})
     transcript.respond_with_data("# Grüß Gott\n", content_type="text/markdown; charset=utf-8")
     assert playhead.sessions.transcript(SESSION_ID, "markdown") == "# Grüß Gott\n"
 
 
-def test_branches_are_compared_with_what_is_visible_unless_another_is_named(
-    httpserver: HTTPServer, playhead: Playhead
-) -> None:
+def test_a_branch_is_compared_with_the_active_one_by_default(httpserver: HTTPServer, playhead: Playhead) -> None:
     compared = httpserver.expect_oneshot_request(f"{PATH}/branches/compare", query_string={"a": "br_1", "b": "active"})
     compared.respond_with_json(COMPARISON)
     found = playhead.sessions.compare(SESSION_ID, "br_1")
@@ -183,13 +181,17 @@ def test_branches_are_compared_with_what_is_visible_unless_another_is_named(
 
 
 def test_sessions_are_filtered_by_time_and_status(httpserver: HTTPServer, playhead: Playhead) -> None:
-    asked = in_turn(httpserver, "/v1/sessions", page_of())
+    requests = in_turn(httpserver, "/v1/sessions", page_of())
     noon = datetime(2026, 11, 27, 12, tzinfo=UTC)
     assert [*playhead.sessions.list(status="idle", created_after=noon)] == []
-    assert asked[0].args.to_dict() == {"status": "idle", "created_after": "2026-11-27T12:00:00+00:00", "limit": "100"}
+    assert requests[0].args.to_dict() == {
+        "status": "idle",
+        "created_after": "2026-11-27T12:00:00+00:00",
+        "limit": "100",
+    }
 
 
-def test_an_address_that_is_none_is_refused_before_anything_is_sent() -> None:
+def test_an_invalid_address_is_refused_before_anything_is_sent() -> None:
     with pytest.raises(InvalidAddress):
         Playhead("localhost:8080")
 
@@ -199,10 +201,10 @@ def test_address_and_key_come_from_the_environment_unless_they_are_given(
 ) -> None:
     monkeypatch.setenv("PLAYHEAD_API_URL", httpserver.url_for(""))
     monkeypatch.setenv("PLAYHEAD_API_KEY", "phk_environment")
-    asked = in_turn(httpserver, "/v1/usage", USAGE, USAGE)
+    requests = in_turn(httpserver, "/v1/usage", USAGE, USAGE)
     with Playhead() as by_environment, Playhead(key="phk_given") as given:
         assert by_environment.usage.total() == given.usage.total()
-    assert [request.headers["Authorization"] for request in asked] == ["Bearer phk_environment", "Bearer phk_given"]
+    assert [request.headers["Authorization"] for request in requests] == ["Bearer phk_environment", "Bearer phk_given"]
 
 
 # --- what goes wrong ----------------------------------------------------------------------------------------------
@@ -215,12 +217,12 @@ def test_every_problem_of_the_api_has_a_class_of_its_own() -> None:
     assert set(PROBLEMS) <= set(PROBLEM_TYPES)
 
 
-def test_problems_that_accepted_nothing_are_those_after_which_the_api_invites_to_come_again() -> None:
-    invited = {code for code in PROBLEM_TYPES if "Retry-After" in answer(code).headers}
-    assert {code for code, kind in PROBLEMS.items() if kind.nothing_accepted} == invited
+def test_problems_that_accepted_nothing_are_those_with_a_retry_after_header() -> None:
+    with_retry_after = {code for code in PROBLEM_TYPES if "Retry-After" in answer(code).headers}
+    assert {code for code, kind in PROBLEMS.items() if kind.nothing_accepted} == with_retry_after
 
 
-def test_a_problem_brings_its_figures(httpserver: HTTPServer, playhead: Playhead) -> None:
+def test_an_error_carries_the_figures_of_its_problem(httpserver: HTTPServer, playhead: Playhead) -> None:
     in_turn(
         httpserver,
         f"{PATH}/messages",
@@ -236,16 +238,16 @@ def test_a_problem_brings_its_figures(httpserver: HTTPServer, playhead: Playhead
     with pytest.raises(APIStatusError) as invalid:
         playhead.sessions.send(SESSION_ID, "Hello")
     assert invalid.value.errors == [("body.text", "is required")]
-    with pytest.raises(ModelFailed) as at_the_model:
+    with pytest.raises(ModelFailed) as model_failed:
         playhead.sessions.send(SESSION_ID, "Hello")
-    assert at_the_model.value.turn is not None
-    assert at_the_model.value.turn.id == TURN["id"]
+    assert model_failed.value.turn is not None
+    assert model_failed.value.turn.id == TURN["id"]
     with pytest.raises(TooLarge) as large:
         playhead.sessions.send(SESSION_ID, "Hello")
     assert large.value.problem["limit"] == 32_000
 
 
-def test_a_problem_that_is_newer_than_the_client_is_still_a_problem(httpserver: HTTPServer, playhead: Playhead) -> None:
+def test_an_unknown_problem_code_is_still_an_api_error(httpserver: HTTPServer, playhead: Playhead) -> None:
     in_turn(httpserver, PATH, Response('{"code": "too_sunny", "title": "Too sunny"}', 418))
     with pytest.raises(APIStatusError, match="Too sunny") as problem:
         playhead.sessions.get(SESSION_ID)
@@ -253,7 +255,7 @@ def test_a_problem_that_is_newer_than_the_client_is_still_a_problem(httpserver: 
 
 
 @pytest.mark.parametrize("foreign", [Response("<html>", 200), Response("{}", 200), Response("<html>", 404)])
-def test_an_answer_of_something_else_is_told_apart(
+def test_a_response_of_another_server_is_recognised(
     httpserver: HTTPServer, playhead: Playhead, foreign: Response
 ) -> None:
     in_turn(httpserver, PATH, foreign)
@@ -265,7 +267,7 @@ def test_an_answer_of_something_else_is_told_apart(
 
 
 def test_a_message_is_sent_again_under_the_same_id(httpserver: HTTPServer, playhead: Playhead, pauses: Pauses) -> None:
-    asked = in_turn(
+    requests = in_turn(
         httpserver,
         f"{PATH}/messages",
         Response("<html>bad gateway</html>", 502),
@@ -274,26 +276,28 @@ def test_a_message_is_sent_again_under_the_same_id(httpserver: HTTPServer, playh
         SESSION,
     )
     assert playhead.sessions.send(SESSION_ID, "Hello").id == SESSION_ID
-    assert len({request.get_json()["message_id"] for request in asked}) == 1
-    assert len(asked) == 4
+    assert len({request.get_json()["message_id"] for request in requests}) == 1
+    assert len(requests) == 4
     assert pauses == [0.5, 0.0, 1.0]
 
 
 def test_two_messages_have_two_ids(httpserver: HTTPServer, playhead: Playhead) -> None:
-    asked = in_turn(httpserver, f"{PATH}/messages", SESSION, SESSION)
+    requests = in_turn(httpserver, f"{PATH}/messages", SESSION, SESSION)
     for _ in range(2):
         playhead.sessions.send(SESSION_ID, "Hello")
-    assert len({request.get_json()["message_id"] for request in asked}) == 2
+    assert len({request.get_json()["message_id"] for request in requests}) == 2
 
 
-def test_the_pause_that_the_api_asks_for_is_kept_to(httpserver: HTTPServer, playhead: Playhead, pauses: Pauses) -> None:
+def test_the_retry_after_pause_is_kept(httpserver: HTTPServer, playhead: Playhead, pauses: Pauses) -> None:
     patient = answer("rate_limited", retry_after="7")
     in_turn(httpserver, PATH, patient, SESSION)
     playhead.sessions.get(SESSION_ID)
     assert pauses == [7.0]
 
 
-def test_a_pause_too_long_to_wait_is_told_instead(httpserver: HTTPServer, playhead: Playhead, pauses: Pauses) -> None:
+def test_a_retry_after_pause_that_is_too_long_raises_the_error(
+    httpserver: HTTPServer, playhead: Playhead, pauses: Pauses
+) -> None:
     in_turn(httpserver, PATH, answer("rate_limited", retry_after="3600"))
     with pytest.raises(APIStatusError) as limited:
         playhead.sessions.get(SESSION_ID)
@@ -308,14 +312,14 @@ def test_attempts_come_to_an_end(httpserver: HTTPServer, playhead: Playhead, pau
     assert pauses == [0.5, 1.0, 2.0]
 
 
-def test_a_refusal_is_not_tried_again(httpserver: HTTPServer, playhead: Playhead, pauses: Pauses) -> None:
+def test_a_client_error_is_not_retried(httpserver: HTTPServer, playhead: Playhead, pauses: Pauses) -> None:
     in_turn(httpserver, PATH, answer("not_found"))
     with pytest.raises(NotFound):
         playhead.sessions.get(SESSION_ID)
     assert pauses == []
 
 
-def test_a_rewind_is_tried_again_only_when_it_certainly_was_not_accepted(
+def test_a_rewind_is_retried_only_if_it_certainly_was_not_accepted(
     httpserver: HTTPServer, playhead: Playhead, pauses: Pauses
 ) -> None:
     in_turn(httpserver, f"{PATH}/rewind", answer("unavailable"), Response("<html>bad gateway</html>", 502))
@@ -335,18 +339,20 @@ def test_a_session_is_opened_again_under_the_same_key(
         return playhead.sessions.open("booking-line", idempotency_key=key)
 
     late = answer("wait_timeout", session_id=SESSION_ID)
-    asked = in_turn(httpserver, path, answer("unavailable"), Response("<html>", 502), late, SESSION, SESSION, SESSION)
+    requests = in_turn(
+        httpserver, path, answer("unavailable"), Response("<html>", 502), late, SESSION, SESSION, SESSION
+    )
     assert create().id == SESSION_ID
     assert pauses == [1.0, 1.0, 0.0]
     create()
     create("mine")
-    keys = [request.headers["Idempotency-Key"] for request in asked]
+    keys = [request.headers["Idempotency-Key"] for request in requests]
     assert len(set(keys[:4])) == 1
     assert len(set(keys)) == 3
     assert keys[-1] == "mine"
 
 
-def test_a_session_that_greets_too_late_is_named(httpserver: HTTPServer, playhead: Playhead) -> None:
+def test_the_error_of_a_late_greeting_names_the_session(httpserver: HTTPServer, playhead: Playhead) -> None:
     in_turn(httpserver, "/v1/sessions", *[answer("wait_timeout", session_id=SESSION_ID)] * 4)
     with pytest.raises(WaitTimeout) as waited:
         playhead.sessions.open("booking-line")
@@ -354,7 +360,7 @@ def test_a_session_that_greets_too_late_is_named(httpserver: HTTPServer, playhea
     assert waited.value.turn is None
 
 
-def test_anything_may_be_tried_again_when_no_connection_was_made(pauses: Pauses) -> None:
+def test_every_request_is_retried_if_no_connection_was_made(pauses: Pauses) -> None:
     with (
         Playhead(f"http://127.0.0.1:{free_port()}", sleep=pauses.append) as playhead,
         pytest.raises(APIConnectionError, match="cannot be reached") as lost,
@@ -364,7 +370,7 @@ def test_anything_may_be_tried_again_when_no_connection_was_made(pauses: Pauses)
     assert pauses == [0.5, 1.0, 2.0]
 
 
-def test_a_client_without_retries_tells_at_once(httpserver: HTTPServer, pauses: Pauses) -> None:
+def test_a_client_without_retries_raises_at_once(httpserver: HTTPServer, pauses: Pauses) -> None:
     in_turn(httpserver, PATH, answer("unavailable"))
     with (
         Playhead(httpserver.url_for(""), retries=NO_RETRIES, sleep=pauses.append) as playhead,
@@ -380,7 +386,7 @@ def test_pauses_grow_up_to_the_longest() -> None:
     assert pauses == [0.5, 1.0, 2.0, 4.0, 8.0, 8.0, None]
 
 
-def test_an_answer_that_takes_too_long_is_told_as_slow(httpserver: HTTPServer, pauses: Pauses) -> None:
+def test_a_timeout_is_reported_as_slow(httpserver: HTTPServer, pauses: Pauses) -> None:
     def never(request: Request) -> Response:
         request.environ["werkzeug.socket"].recv(1)  # until the client hangs up
         return Response()
@@ -402,7 +408,7 @@ async def test_the_async_client_does_the_same(httpserver: HTTPServer, pauses: Pa
     async def sleep(seconds: float) -> None:
         pauses.append(seconds)
 
-    asked = in_turn(httpserver, f"{PATH}/messages", Response("<html>", 502), SESSION)
+    requests = in_turn(httpserver, f"{PATH}/messages", Response("<html>", 502), SESSION)
     in_turn(httpserver, f"{PATH}/branches", page_of(BRANCH, next_cursor="more"), page_of(BRANCH))
     in_turn(httpserver, PATH, answer("not_found"))
     async with AsyncPlayhead(httpserver.url_for(""), sleep=sleep) as playhead:
@@ -411,7 +417,7 @@ async def test_the_async_client_does_the_same(httpserver: HTTPServer, pauses: Pa
         assert [branch.id async for branch in playhead.sessions.branches(SESSION_ID)] == [BRANCH["id"]] * 2
         with pytest.raises(NotFound):
             await playhead.sessions.get(SESSION_ID)
-    assert len({request.get_json()["message_id"] for request in asked}) == 1
+    assert len({request.get_json()["message_id"] for request in requests}) == 1
     assert pauses == [0.5]
 
 
@@ -426,7 +432,7 @@ def test_both_clients_take_the_same_calls() -> None:
         assert methods == {method for method in vars(type(getattr(same, name))) if not method.startswith("_")}
 
 
-def test_methods_tell_what_they_take_and_what_for() -> None:
+def test_methods_have_signatures_and_docstrings() -> None:
     with Playhead("http://127.0.0.1") as client:
         send: Callable[..., Awaitable[Session] | Session] = client.sessions.send
         assert "message_id" in inspect.signature(send).parameters

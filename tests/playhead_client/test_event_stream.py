@@ -27,25 +27,29 @@ PATH = f"/v1/sessions/{SESSION_ID}"
 TURN_ID = TURN["id"]
 AT = TURN["created_at"]
 
-Told = tuple[str, dict[str, Any], int | None]
+SentEvent = tuple[str, dict[str, Any], int | None]
 
-STARTED: Told = (
+STARTED: SentEvent = (
     "turn_started",
     {"turn_id": TURN_ID, "created_at": AT, "parent_id": None, "index": 1, "user_message": TURN["user_message"]},
     4,
 )
-CLOSED: Told = ("turn_completed", {"turn_id": TURN_ID, "created_at": AT, "turn": TURN}, 6)
-MOVED: Told = ("node_transition", {"turn_id": TURN_ID, "created_at": AT, "from_node": "greet", "to_node": "booking"}, 5)
-OVER: Told = ("session_completed", {"created_at": AT, "reason": "end_node"}, 7)
-SNAPSHOT: Told = ("snapshot", SESSION, 3)
+CLOSED: SentEvent = ("turn_completed", {"turn_id": TURN_ID, "created_at": AT, "turn": TURN}, 6)
+MOVED: SentEvent = (
+    "node_transition",
+    {"turn_id": TURN_ID, "created_at": AT, "from_node": "greet", "to_node": "booking"},
+    5,
+)
+OVER: SentEvent = ("session_completed", {"created_at": AT, "reason": "end_node"}, 7)
+SNAPSHOT: SentEvent = ("snapshot", SESSION, 3)
 LOG = [STARTED, MOVED, CLOSED, OVER]
 
 
-def delta(text: str) -> Told:
+def delta(text: str) -> SentEvent:
     return ("reply_delta", {"turn_id": TURN_ID, "text": text}, None)
 
 
-def wire(*events: Told) -> bytes:
+def wire(*events: SentEvent) -> bytes:
     """Events as the API sends them."""
     pieces = [": still here\n\n"]
     for kind, data, number in events:
@@ -54,7 +58,7 @@ def wire(*events: Told) -> bytes:
     return "".join(pieces).encode()
 
 
-def stream(*events: Told, cut: bool = False) -> Response:
+def stream(*events: SentEvent, cut: bool = False) -> Response:
     """An answer with these events; one that is `cut` ends in the middle of something."""
     body = wire(*events)
     response = Response(body, content_type="text/event-stream")
@@ -63,7 +67,7 @@ def stream(*events: Told, cut: bool = False) -> Response:
     return response
 
 
-def heard(events: Sequence[Event]) -> str:
+def streamed_text(events: Sequence[Event]) -> str:
     """The text that results from deltas and resets."""
     text = ""
     for event in events:
@@ -84,26 +88,26 @@ def playhead(httpserver: HTTPServer) -> Iterator[Playhead]:
 
 def answering(server: HTTPServer, path: str, answers: Sequence[Response]) -> list[Request]:
     """Let the server send these responses one after the other; returns the requests it received."""
-    left, asked = [*answers], list[Request]()
+    left, requests = [*answers], list[Request]()
 
     def give(request: Request) -> Response:
-        asked.append(request)
+        requests.append(request)
         return left.pop(0)
 
     server.expect_request(path).respond_with_handler(give)
-    return asked
+    return requests
 
 
-def test_a_watched_session_is_told_from_a_snapshot_to_its_end(httpserver: HTTPServer, playhead: Playhead) -> None:
-    asked = answering(httpserver, f"{PATH}/events", [stream(SNAPSHOT, STARTED, delta("Hello."), CLOSED, OVER)])
-    snapshot, started, said, closed, over = playhead.sessions.watch(SESSION_ID)
+def test_a_watched_session_is_streamed_from_a_snapshot_to_its_end(httpserver: HTTPServer, playhead: Playhead) -> None:
+    requests = answering(httpserver, f"{PATH}/events", [stream(SNAPSHOT, STARTED, delta("Hello."), CLOSED, OVER)])
+    snapshot, started, text_delta, closed, over = playhead.sessions.watch(SESSION_ID)
     assert snapshot == Event("snapshot", Session.model_validate(SESSION), 3)
     assert (started.type, started.id) == ("turn_started", 4)
-    assert said.data == ReplyDelta(turn_id=TURN_ID, text="Hello.")
+    assert text_delta.data == ReplyDelta(turn_id=TURN_ID, text="Hello.")
     assert isinstance(closed.data, TurnClosed)
     assert closed.data.turn.id == TURN_ID
     assert over.data.model_extra == {"reason": "end_node"}
-    assert "Last-Event-ID" not in asked[0].headers
+    assert "Last-Event-ID" not in requests[0].headers
 
 
 @pytest.mark.parametrize("length", range(len(LOG)))
@@ -111,28 +115,28 @@ def test_a_watched_session_is_told_from_a_snapshot_to_its_end(httpserver: HTTPSe
 def test_a_lost_connection_loses_and_repeats_nothing(
     httpserver: HTTPServer, playhead: Playhead, length: int, cut: bool
 ) -> None:
-    asked: list[Request] = []
+    requests: list[Request] = []
 
     def log(request: Request) -> Response:
-        asked.append(request)
+        requests.append(request)
         known = int(request.headers["Last-Event-ID"])
         rest = [event for event in LOG if event[2] is not None and event[2] > known]
-        return stream(*rest[:length], cut=cut) if len(asked) == 1 else stream(*rest)
+        return stream(*rest[:length], cut=cut) if len(requests) == 1 else stream(*rest)
 
     httpserver.expect_request(f"{PATH}/events").respond_with_handler(log)
     httpserver.expect_request(PATH).respond_with_json({**SESSION, "is_completed": False})
     events = [*playhead.sessions.watch(SESSION_ID, after=3)]
     assert [event.id for event in events] == [4, 5, 6, 7]
-    assert len(asked) == 2
+    assert len(requests) == 2
 
 
 def test_connections_may_be_lost_as_often_as_events_come(httpserver: HTTPServer, playhead: Playhead) -> None:
     numbers = range(1, 12)
     pieces = [("node_transition", MOVED[1], number) for number in numbers]
-    asked = answering(httpserver, f"{PATH}/events", [*(stream(piece, cut=True) for piece in pieces), stream(OVER)])
+    requests = answering(httpserver, f"{PATH}/events", [*(stream(piece, cut=True) for piece in pieces), stream(OVER)])
     events = [*playhead.sessions.watch(SESSION_ID, after=0)]
     assert [event.id for event in events] == [*numbers, 7]
-    assert [request.headers["Last-Event-ID"] for request in asked] == [str(number) for number in range(12)]
+    assert [request.headers["Last-Event-ID"] for request in requests] == [str(number) for number in range(12)]
 
 
 def test_a_session_that_was_closed_from_outside_has_no_last_event(httpserver: HTTPServer, playhead: Playhead) -> None:
@@ -142,13 +146,13 @@ def test_a_session_that_was_closed_from_outside_has_no_last_event(httpserver: HT
     assert [event.type for event in playhead.sessions.watch(SESSION_ID)] == ["snapshot"]
 
 
-def test_a_session_of_which_everything_is_known_has_nothing_more(httpserver: HTTPServer, playhead: Playhead) -> None:
-    asked = answering(httpserver, f"{PATH}/events", [stream(SNAPSHOT, cut=True), Response(status=204)])
+def test_a_stream_ends_when_the_api_has_no_further_events(httpserver: HTTPServer, playhead: Playhead) -> None:
+    requests = answering(httpserver, f"{PATH}/events", [stream(SNAPSHOT, cut=True), Response(status=204)])
     assert [event.type for event in playhead.sessions.watch(SESSION_ID)] == ["snapshot"]
-    assert asked[1].headers["Last-Event-ID"] == "3"
+    assert requests[1].headers["Last-Event-ID"] == "3"
 
 
-def test_a_stream_that_cannot_be_taken_up_again_is_told(httpserver: HTTPServer, playhead: Playhead) -> None:
+def test_a_stream_that_cannot_be_resumed_raises_an_error(httpserver: HTTPServer, playhead: Playhead) -> None:
     answering(httpserver, f"{PATH}/events", [stream(SNAPSHOT, cut=True), *[Response("<html>", 503)] * 3])
     events = playhead.sessions.watch(SESSION_ID)
     assert next(events).type == "snapshot"
@@ -156,44 +160,44 @@ def test_a_stream_that_cannot_be_taken_up_again_is_told(httpserver: HTTPServer, 
         next(events)
 
 
-def test_a_refusal_is_not_tried_again(httpserver: HTTPServer, playhead: Playhead) -> None:
+def test_a_client_error_is_not_retried(httpserver: HTTPServer, playhead: Playhead) -> None:
     problem = Response(json.dumps({"code": "not_found", "detail": "No."}), 404)
     answering(httpserver, f"{PATH}/events", [problem])
     with pytest.raises(NotFound):
         next(playhead.sessions.watch(SESSION_ID))
 
 
-def test_a_reply_is_heard_as_it_is_spoken(httpserver: HTTPServer, playhead: Playhead) -> None:
-    asked = answering(
+def test_a_reply_is_received_as_it_is_generated(httpserver: HTTPServer, playhead: Playhead) -> None:
+    requests = answering(
         httpserver, f"{PATH}/messages", [stream(STARTED, delta("With "), MOVED, delta("pleasure."), CLOSED)]
     )
     events = [*playhead.sessions.stream(SESSION_ID, "A table, please.", expected_revision=2)]
-    assert heard(events) == "With pleasure."
+    assert streamed_text(events) == "With pleasure."
     assert [event.type for event in events] == [
         "turn_started", "reply_delta", "node_transition", "reply_delta", "turn_completed",
     ]  # fmt: skip
-    assert asked[0].headers["Accept"] == "text/event-stream"
-    assert asked[0].get_json()["expected_revision"] == 2
+    assert requests[0].headers["Accept"] == "text/event-stream"
+    assert requests[0].get_json()["expected_revision"] == 2
 
 
-@pytest.mark.parametrize("told", range(5))
-def test_a_reply_whose_connection_is_lost_is_heard_whole_and_its_turn_told_once(
-    httpserver: HTTPServer, playhead: Playhead, told: int
+@pytest.mark.parametrize("sent", range(5))
+def test_a_reply_survives_a_lost_connection_and_its_turn_is_streamed_once(
+    httpserver: HTTPServer, playhead: Playhead, sent: int
 ) -> None:
     first = [STARTED, delta("With "), MOVED, delta("plea"), delta("sure")]
     again = [STARTED, MOVED, delta("With pleasure."), CLOSED]
-    asked = answering(httpserver, f"{PATH}/messages", [stream(*first[:told], cut=True), stream(*again)])
+    requests = answering(httpserver, f"{PATH}/messages", [stream(*first[:sent], cut=True), stream(*again)])
     events = [*playhead.sessions.stream(SESSION_ID, "A table, please.")]
-    assert heard(events) == "With pleasure."
+    assert streamed_text(events) == "With pleasure."
     durable = [event.type for event in events if event.id is not None]
     assert durable == ["turn_started", "node_transition", "turn_completed"]
-    assert len({request.get_json()["message_id"] for request in asked}) == 1
+    assert len({request.get_json()["message_id"] for request in requests}) == 1
 
 
-def test_text_may_hold_whatever_ends_a_line_elsewhere(httpserver: HTTPServer, playhead: Playhead) -> None:
+def test_text_may_contain_other_line_separators(httpserver: HTTPServer, playhead: Playhead) -> None:
     strange = "one\u2028two\x85three\x0bfour\rfive"
     answering(httpserver, f"{PATH}/messages", [stream(STARTED, delta(strange), CLOSED)])
-    assert heard([*playhead.sessions.stream(SESSION_ID, "Hello")]) == strange
+    assert streamed_text([*playhead.sessions.stream(SESSION_ID, "Hello")]) == strange
 
 
 def test_events_are_read_however_the_bytes_arrive() -> None:
@@ -220,6 +224,6 @@ async def test_the_async_client_follows_in_the_same_way(httpserver: HTTPServer) 
     httpserver.expect_request(PATH).respond_with_json(SESSION)
     async with AsyncPlayhead(httpserver.url_for(""), sleep=sleep) as playhead:
         assert [event.id async for event in playhead.sessions.watch(SESSION_ID)] == [3, 4, 5, 6, 7]
-        assert heard([event async for event in playhead.sessions.stream(SESSION_ID, "Hello")]) == "With."
+        assert streamed_text([event async for event in playhead.sessions.stream(SESSION_ID, "Hello")]) == "With."
     assert pauses == [0.5, 0.5, 0.5]
     httpserver.check_assertions()

@@ -49,7 +49,7 @@ class Recorder(Transport):
 
 
 NOON = datetime(2026, 11, 27, 12, tzinfo=UTC)
-LIMITS, CALLER = SessionLimits(max_turns=3), SimulatorConfig(goal="Book a table.")
+LIMITS, SIMULATOR = SessionLimits(max_turns=3), SimulatorConfig(goal="Book a table.")
 recorder = Recorder()
 sessions, agents, suites, usage = Sessions(recorder), Agents(recorder), Suites(recorder), Usage(recorder)
 documents = Documents(recorder)
@@ -58,7 +58,7 @@ CALLS: list[tuple[str, Callable[[], object]]] = [
     (
         "POST /v1/sessions",
         lambda: sessions.open(
-            "a", version=1, name="n", initial_context={}, annotations={}, limits=LIMITS, simulator=CALLER, wait=False
+            "a", version=1, name="n", initial_context={}, annotations={}, limits=LIMITS, simulator=SIMULATOR, wait=False
         ),
     ),
     (
@@ -126,7 +126,7 @@ CALLS: list[tuple[str, Callable[[], object]]] = [
     ),
     (
         "PUT /v1/sessions/{session_id}/simulator",
-        lambda: sessions.set_simulator("s", config=CALLER, expected_revision=1),
+        lambda: sessions.set_simulator("s", config=SIMULATOR, expected_revision=1),
     ),
     ("POST /v1/sessions/{session_id}/end", lambda: sessions.end("s", reason="done", expected_revision=1)),
     ("POST /v1/agents", lambda: agents.push("{}", format="dograh", name="n")),

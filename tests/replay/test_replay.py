@@ -103,7 +103,7 @@ async def test_a_history_of_an_earlier_version_is_replayed(file: Path) -> None:
         pytest.fail(RISK_AND_REMEDY.format(name=file.name, error=error), pytrace=False)
 
 
-async def test_a_history_of_a_workflow_that_decided_differently_is_found_out() -> None:
+async def test_the_history_of_a_changed_workflow_fails_the_replay() -> None:
     [file] = recorded(CHANGED)
     assert isinstance(await replayed(file), NondeterminismError), "the replay check cannot fail, so it shows nothing"
 
@@ -111,7 +111,7 @@ async def test_a_history_of_a_workflow_that_decided_differently_is_found_out() -
 @pytest.mark.parametrize(
     "file", [file for file in REPLAYED if not file.name.startswith("suite")], ids=lambda file: file.stem
 )
-async def test_every_model_and_tool_call_of_a_replay_asks_what_its_recorded_result_answers(file: Path) -> None:
+async def test_every_model_and_tool_call_of_a_replay_matches_its_recorded_result(file: Path) -> None:
     """Temporal gives a recorded result to the activity at the same position, whatever its input."""
     asked = AskedActivities()
     replayer = Replayer(workflows=[SessionWorkflow], plugins=[PlayheadPlugin()], interceptors=[asked])

@@ -14,7 +14,7 @@ def keys(database: Database) -> KeyStore:
     return KeyStore(database)
 
 
-async def test_secret_speaks_for_its_organization(keys: KeyStore) -> None:
+async def test_a_secret_authenticates_its_organization(keys: KeyStore) -> None:
     key, secret = await keys.create("org_a", "laptop")
     _, other = await keys.create("org_b", "laptop")
     assert secret.startswith("phk_")

@@ -47,7 +47,7 @@ async def test_a_blob_that_is_kept_again_is_the_same_one_and_counts_as_new(blobs
     assert await blobs.owners(stored_before=before) == []
 
 
-async def test_what_was_lent_is_gone_once_it_was_read(blobs: BlobStore) -> None:
+async def test_a_blob_stored_for_one_read_is_deleted_by_it(blobs: BlobStore) -> None:
     one, other = await blobs.store_for_one_read(WORKFLOW, [b"view", b"view"])
     assert one != other
     assert await blobs.read([one]) == [b"view"]
@@ -62,7 +62,7 @@ async def test_a_blob_that_is_not_there_is_named_with_its_workflow(blobs: BlobSt
         await blobs.read([BlobKey(WORKFLOW, "nowhere")])
 
 
-async def test_what_is_old_is_discarded_workflow_by_workflow(blobs: BlobStore) -> None:
+async def test_old_blobs_are_pruned_workflow_by_workflow(blobs: BlobStore) -> None:
     [old] = await blobs.store(WORKFLOW, [b"old"])
     moment = datetime.now(UTC)
     [new] = await blobs.store(WORKFLOW, [b"new"])
@@ -74,7 +74,7 @@ async def test_what_is_old_is_discarded_workflow_by_workflow(blobs: BlobStore) -
         await blobs.read([old])
 
 
-async def test_what_nobody_reads_is_discarded_and_what_is_kept_stays(blobs: BlobStore) -> None:
+async def test_unread_blobs_are_pruned_and_kept_ones_stay(blobs: BlobStore) -> None:
     await blobs.store_for_one_read(WORKFLOW, [b"view"])
     [kept] = await blobs.store(WORKFLOW, [b"state"])
     assert await blobs.prune_unread(stored_before=datetime.now(UTC) - SOON) == 0
@@ -82,7 +82,7 @@ async def test_what_nobody_reads_is_discarded_and_what_is_kept_stays(blobs: Blob
     assert await blobs.read([kept]) == [b"state"]
 
 
-async def test_a_workflow_that_is_forgotten_leaves_nothing(blobs: BlobStore) -> None:
+async def test_deleting_a_workflow_deletes_its_blobs(blobs: BlobStore) -> None:
     await blobs.store(WORKFLOW, [b"one", b"two"])
     await blobs.store_for_one_read(WORKFLOW, [b"view"])
     await blobs.store(OTHER, [b"one"])
@@ -133,7 +133,7 @@ async def test_a_payload_of_which_a_piece_is_lost_is_missing(blobs: BlobStore, d
         await blobs.read([key])
 
 
-async def test_what_a_process_has_stored_it_reads_once_from_memory(blobs: BlobStore) -> None:
+async def test_a_process_reads_its_own_blob_once_from_memory(blobs: BlobStore) -> None:
     driver = StoreDriver(blobs)
     payload = Payload(metadata={"encoding": b"json/plain"}, data=b"1")
     target = StorageDriverWorkflowInfo(namespace="default", id=WORKFLOW)

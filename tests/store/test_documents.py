@@ -68,7 +68,7 @@ async def test_english_finds_other_forms_of_a_word_and_other_languages_find_word
     hindi = menu("b" * 64, (Passage("दुकान सुबह नौ बजे खुलती है।", "समय"), Passage("पार्किंग पीछे है।", "गाड़ी")))
     await stored(documents, hindi)
     assert await found(documents, "पार्किंग कहाँ", "other", "b" * 64) == ["गाड़ी"]
-    assert await found(documents, "is not the", "english") == [], "words of every text say nothing"
+    assert await found(documents, "is not the", "english") == [], "stop words find nothing"
 
 
 async def test_organizations_never_see_passages_of_each_other(documents: DocumentStore) -> None:
@@ -162,7 +162,7 @@ OPERATORS = [
 ]
 
 
-async def test_no_query_is_an_error_or_an_operator(documents: DocumentStore) -> None:
+async def test_no_query_fails_or_is_read_as_an_operator(documents: DocumentStore) -> None:
     await stored(documents, menu())
     for operator in OPERATORS:
         assert "Wine" in await found(documents, f"{operator} wine {operator}"), operator

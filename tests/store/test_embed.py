@@ -60,7 +60,7 @@ async def test_processes_count_sessions_together(
     assert listed.session_count == 3
 
 
-async def test_session_shows_its_token_as_it_is_now(tokens: EmbedStore, database: Database) -> None:
+async def test_a_session_secret_returns_the_current_state_of_its_token(tokens: EmbedStore, database: Database) -> None:
     token, page_secret = await made(database)
     await session_in(database)
     secret = await tokens.add_session(token.id, SESSION, at=NOW, lifetime=HOUR)

@@ -35,12 +35,12 @@ async def spent_on(database: Database, day: date, *costs: Decimal) -> None:
     await database.write(lambda connection: connection.execute(billed_today).close())
 
 
-async def test_an_organization_has_no_terms_at_first(organizations: OrganizationStore) -> None:
+async def test_a_new_organization_has_no_terms(organizations: OrganizationStore) -> None:
     assert await organizations.terms(ORGANIZATION, MONTH) == Terms()
     assert await organizations.terms("org_nobody", MONTH) == Terms()
 
 
-async def test_what_is_named_is_set_and_the_rest_stays(organizations: OrganizationStore) -> None:
+async def test_only_the_given_terms_are_changed(organizations: OrganizationStore) -> None:
     price, limit = Decimal("0.000000000001"), Decimal("1000000")
     assert await organizations.set_terms(ORGANIZATION, NewTerms(price_per_second=price))
     assert await organizations.set_terms(ORGANIZATION, NewTerms(monthly_limit=limit))
@@ -64,7 +64,7 @@ async def test_an_amount_that_cannot_be_kept_exactly_is_refused(organizations: O
     assert await organizations.terms(ORGANIZATION, MONTH) == Terms()
 
 
-async def test_a_month_is_what_its_days_cost(database: Database, organizations: OrganizationStore) -> None:
+async def test_the_cost_of_a_month_is_the_sum_of_its_days(database: Database, organizations: OrganizationStore) -> None:
     await spent_on(database, date(2099, 10, 31), Decimal(7))
     await spent_on(database, date(2099, 11, 1), Decimal(1), Decimal(2))
     await spent_on(database, date(2099, 11, 30), Decimal("0.000000000001"))

@@ -66,7 +66,7 @@ async def test_processes_share_an_allowance(limits: RateLimitStore, other_proces
     assert sum(await asyncio.gather(*map(take, range(20)))) == 3
 
 
-async def test_clock_that_is_behind_gives_nothing_away(limits: RateLimitStore, other_process: Database) -> None:
+async def test_a_clock_that_is_behind_grants_nothing_extra(limits: RateLimitStore, other_process: Database) -> None:
     for _ in range(3):
         await limits.take([ADDRESS], NOW)
     assert await is_refused(RateLimitStore(other_process), NOW - 5 * SECOND, ADDRESS) == 6 * SECOND

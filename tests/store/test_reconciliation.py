@@ -64,7 +64,7 @@ async def rows_of(database: Database) -> list[LedgerRow]:
     return list(reversed(page.items))
 
 
-async def test_a_closed_session_shows_its_end_and_what_was_paid_for_is_billed_once(
+async def test_a_closed_session_shows_its_end_and_its_saved_steps_are_billed_once(
     database: Database, store: ReconciliationStore, session: StoredSession
 ) -> None:
     found = await the_open_one(store)
@@ -144,7 +144,7 @@ def difference() -> Difference:
     )
 
 
-async def test_what_was_done_is_kept_and_runs_are_counted(store: ReconciliationStore) -> None:
+async def test_differences_that_were_resolved_are_kept_and_runs_are_counted(store: ReconciliationStore) -> None:
     assert await store.generation("a schedule") == 0
     left = difference().model_copy(update={"done": "left"})
     await store.finish("a schedule", 1, [difference(), left])

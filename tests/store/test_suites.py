@@ -110,7 +110,7 @@ async def test_suites_are_listed_newest_first_page_by_page(store: SuiteStore, ag
     assert (await store.list("org_other", limit=2)).items == ()
 
 
-async def test_suite_that_was_not_started_is_taken_back(store: SuiteStore, agent: StoredAgent) -> None:
+async def test_a_suite_that_was_not_started_is_deleted(store: SuiteStore, agent: StoredAgent) -> None:
     await created(store, agent)
     await store.discard_unstarted("sui_1")
     assert await store.find(ORGANIZATION, "sui_1") is None
@@ -130,7 +130,7 @@ async def test_run_that_begins_twice_is_there_once_with_its_session(
     assert (await store.progress("sui_1")).running == 1
 
 
-async def test_a_run_whose_session_is_erased_keeps_its_outcome_and_not_why(
+async def test_a_run_whose_session_is_erased_keeps_its_outcome_without_the_reasons(
     store: SuiteStore, agent: StoredAgent, database: Database
 ) -> None:
     await created(store, agent)
@@ -143,7 +143,7 @@ async def test_a_run_whose_session_is_erased_keeps_its_outcome_and_not_why(
     assert run.verdict == Verdict(outcome="failed")
 
 
-async def test_record_of_a_run_counts_what_was_bought_and_the_first_one_stays(
+async def test_the_first_record_of_a_run_stays_and_counts_its_saved_steps(
     database: Database, store: SuiteStore, agent: StoredAgent
 ) -> None:
     await created(store, agent)
@@ -162,7 +162,7 @@ async def test_record_of_a_run_counts_what_was_bought_and_the_first_one_stays(
     assert (run.turns, run.cost.total) == (3, Decimal("0.08"))
 
 
-async def test_standing_is_that_of_the_ledger_while_runs_go_on(
+async def test_the_progress_of_a_suite_follows_the_ledger_while_runs_go_on(
     database: Database, store: SuiteStore, agent: StoredAgent
 ) -> None:
     await created(store, agent)
@@ -180,7 +180,7 @@ async def test_standing_is_that_of_the_ledger_while_runs_go_on(
     assert {row.suite_id for row in rows} == {"sui_1"}
 
 
-async def test_standing_tells_what_running_conversations_may_still_cost(
+async def test_the_progress_of_a_suite_includes_what_running_conversations_may_still_cost(
     database: Database, store: SuiteStore, agent: StoredAgent
 ) -> None:
     await created(store, agent)
@@ -213,7 +213,9 @@ async def test_suites_are_found_by_their_agent_and_its_version(store: SuiteStore
     assert await ids(agent_version=3) == []
 
 
-async def test_standing_tells_the_outcomes_of_every_scenario(store: SuiteStore, agent: StoredAgent) -> None:
+async def test_the_progress_of_a_suite_has_the_outcomes_of_every_scenario(
+    store: SuiteStore, agent: StoredAgent
+) -> None:
     await created(store, agent)
     found: list[tuple[str, int, Outcome | None]] = [
         ("anna", 1, "passed"),

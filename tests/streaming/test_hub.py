@@ -16,38 +16,38 @@ SESSION, TURN = "ses_1", "turn_1"
 OPENING = TurnStart(parent_id=None, index=0, created_at=BEGINNING, message_id="m-1")
 
 
-def spoken(text: str, *, offset: int = 0, step: int = 0, attempt: int = 1, base: int = 0) -> TextDelta:
+def delta(text: str, *, offset: int = 0, step: int = 0, attempt: int = 1, base: int = 0) -> TextDelta:
     return TextDelta(TURN, (step, attempt), base, offset, text)
 
 
-async def test_pieces_make_a_whole_and_may_come_twice() -> None:
+async def test_repeated_deltas_are_merged_into_one_text() -> None:
     hub = LiveHub()
     with hub.watch(SESSION) as watch:
-        for piece in (spoken("Hel"), spoken("lo", offset=3), spoken("lo", offset=3), spoken("Hello"), spoken("Hel")):
+        for piece in (delta("Hel"), delta("lo", offset=3), delta("lo", offset=3), delta("Hello"), delta("Hel")):
             hub.publish_delta(SESSION, piece)
         assert watch.streamed_texts() == {TURN: "Hello"}
 
 
-async def test_a_piece_after_a_gap_waits_until_everything_is_told_again() -> None:
+async def test_a_delta_after_a_gap_is_ignored_until_the_whole_text_is_sent() -> None:
     hub = LiveHub()
     with hub.watch(SESSION) as watch:
-        hub.publish_delta(SESSION, spoken("lo", offset=3))
+        hub.publish_delta(SESSION, delta("lo", offset=3))
         assert watch.streamed_texts() == {TURN: ""}
-        hub.publish_delta(SESSION, spoken("Hello there"))
+        hub.publish_delta(SESSION, delta("Hello there"))
         assert watch.streamed_texts() == {TURN: "Hello there"}
 
 
 async def test_a_later_attempt_begins_where_earlier_steps_have_ended() -> None:
     hub = LiveHub()
     with hub.watch(SESSION) as watch:
-        hub.publish_delta(SESSION, spoken("One moment.\nWe op", step=1, base=11))
-        hub.publish_delta(SESSION, spoken("One moment.", step=1, attempt=2, base=11))
+        hub.publish_delta(SESSION, delta("One moment.\nWe op", step=1, base=11))
+        hub.publish_delta(SESSION, delta("One moment.", step=1, attempt=2, base=11))
         assert watch.streamed_texts() == {TURN: "One moment."}
-        hub.publish_delta(SESSION, spoken("\nToo late.", offset=17, step=1, attempt=1, base=11))
+        hub.publish_delta(SESSION, delta("\nToo late.", offset=17, step=1, attempt=1, base=11))
         assert watch.streamed_texts() == {TURN: "One moment."}
 
 
-async def test_words_that_come_before_the_log_has_their_turn_are_apart_until_it_has() -> None:
+async def test_words_are_kept_apart_until_the_start_of_their_turn_is_logged() -> None:
     hub = LiveHub()
     with hub.watch(SESSION) as watch:
         assert watch.take_log_growth(), "the log is read once at the beginning"
@@ -61,7 +61,7 @@ async def test_words_that_come_before_the_log_has_their_turn_are_apart_until_it_
         assert watch.take_log_growth()
 
 
-async def test_news_wakes_only_those_who_watch_that_session() -> None:
+async def test_log_growth_wakes_only_the_watchers_of_its_session() -> None:
     hub = LiveHub()
     with hub.watch(SESSION) as watch, hub.watch("ses_2") as other:
         hub.log_appended(SESSION)
@@ -94,9 +94,7 @@ def text_in(events: list[StreamEvent]) -> str:
 
 @settings(deadline=None)
 @given(st.lists(st.text(max_size=6), max_size=6), st.text(max_size=12), st.booleans())
-def test_what_is_told_adds_up_to_the_text_whatever_was_said_on_the_way(
-    texts: list[str], final: str, has_begun: bool
-) -> None:
+def test_the_deltas_add_up_to_the_final_text(texts: list[str], final: str, has_begun: bool) -> None:
     cursor = StreamCursor(0)
     if has_begun:
         cursor.start_turn(TURN)
@@ -114,4 +112,4 @@ def test_what_is_told_adds_up_to_the_text_whatever_was_said_on_the_way(
     events += cursor.close_turn(answered)
     if has_begun or texts:
         assert text_in(events) == final
-    assert list(cursor.replies({TURN: "late"})) == [], "nothing is told of a turn that is over"
+    assert list(cursor.replies({TURN: "late"})) == [], "nothing is sent for a turn that is over"

@@ -47,22 +47,22 @@ async def apart(database: Database, other_process: Database) -> AsyncIterator[Ap
         yield Apart(hub, subscribers, database)
 
 
-def spoken(words: str, *, offset: int = 0, attempt: int = 1) -> TextDelta:
+def delta(words: str, *, offset: int = 0, attempt: int = 1) -> TextDelta:
     return TextDelta("turn_1", (0, attempt), base=0, offset=offset, text=words)
 
 
-async def test_a_worker_learns_what_is_watched_and_when_nobody_watches_any_more(apart: Apart) -> None:
+async def test_a_worker_learns_when_a_session_gains_and_loses_its_watchers(apart: Apart) -> None:
     assert not await apart.is_watched()
     with apart.hub.watch(SESSION):
         await eventually(apart.is_watched)
     await eventually(lambda: negated(apart.is_watched))
 
 
-async def test_what_is_said_arrives_whole_however_long_it_is(apart: Apart) -> None:
+async def test_a_text_of_any_length_arrives_whole(apart: Apart) -> None:
     with apart.hub.watch(SESSION) as watch:
         await eventually(apart.is_watched)
-        apart.subscribers.publish_delta(SESSION, spoken(WORDS))
-        await eventually(lambda: says(watch.streamed_texts, WORDS))
+        apart.subscribers.publish_delta(SESSION, delta(WORDS))
+        await eventually(lambda: has_text(watch.streamed_texts, WORDS))
 
 
 async def test_words_before_the_log_arrive_with_the_start_of_their_turn(apart: Apart) -> None:
@@ -81,14 +81,14 @@ async def test_words_before_the_log_arrive_with_the_start_of_their_turn(apart: A
         assert watch.streamed_texts() == {}
 
 
-async def test_nothing_is_posted_for_a_session_that_nobody_watches(apart: Apart) -> None:
+async def test_nothing_is_sent_for_a_session_without_watchers(apart: Apart) -> None:
     with apart.hub.watch("ses_2"):
         await eventually(lambda: watched(apart.subscribers, "ses_2"))
-        apart.subscribers.publish_delta(SESSION, spoken("Hello"))
+        apart.subscribers.publish_delta(SESSION, delta("Hello"))
         assert not apart.subscribers.bus.waiting
 
 
-async def test_news_of_the_log_wakes_those_who_watch(apart: Apart) -> None:
+async def test_log_growth_wakes_the_watchers(apart: Apart) -> None:
     with apart.hub.watch(SESSION) as watch:
         await eventually(apart.is_watched)
         while await watch.wait(within=0.01):
@@ -97,7 +97,9 @@ async def test_news_of_the_log_wakes_those_who_watch(apart: Apart) -> None:
         assert await watch.wait(within=10)
 
 
-async def test_a_worker_that_comes_later_learns_who_watches(database: Database, other_process: Database) -> None:
+async def test_a_worker_that_starts_later_learns_which_sessions_are_watched(
+    database: Database, other_process: Database
+) -> None:
     hub = LiveHub()
     async with receive_from_workers(hub, database):
         with hub.watch(SESSION):
@@ -105,25 +107,25 @@ async def test_a_worker_that_comes_later_learns_who_watches(database: Database, 
                 await eventually(lambda: watched(subscribers, SESSION))
 
 
-async def test_a_reply_under_way_is_told_from_its_beginning_to_those_who_come(apart: Apart) -> None:
+async def test_new_watchers_receive_a_pending_reply_from_its_beginning(apart: Apart) -> None:
     def greet() -> None:
-        apart.subscribers.publish_delta(SESSION, spoken("Hello there"))
+        apart.subscribers.publish_delta(SESSION, delta("Hello there"))
 
     with apart.subscribers.on_subscribe(SESSION, greet), apart.hub.watch(SESSION) as watch:
-        await eventually(lambda: says(watch.streamed_texts, "Hello there"))
+        await eventually(lambda: has_text(watch.streamed_texts, "Hello there"))
 
 
-async def test_connections_that_are_cut_are_made_again_and_what_was_missed_is_told(apart: Apart) -> None:
+async def test_cut_connections_are_reopened_and_missed_text_is_sent(apart: Apart) -> None:
     said = "Hello"
 
     def greet() -> None:
-        apart.subscribers.publish_delta(SESSION, spoken(said))
+        apart.subscribers.publish_delta(SESSION, delta(said))
 
     with apart.subscribers.on_subscribe(SESSION, greet), apart.hub.watch(SESSION) as watch:
-        await eventually(lambda: says(watch.streamed_texts, "Hello"))
+        await eventually(lambda: has_text(watch.streamed_texts, "Hello"))
         said = "Hello again"
         assert await apart.database.write(cut_live_connections) == 2
-        await eventually(lambda: says(watch.streamed_texts, "Hello again"))
+        await eventually(lambda: has_text(watch.streamed_texts, "Hello again"))
 
 
 def cut_live_connections(connection: Connection) -> int:
@@ -135,9 +137,9 @@ def cut_live_connections(connection: Connection) -> int:
     return int(connection.execute(statement).scalar_one())
 
 
-async def says(voices: Callable[[], dict[str, str]], words: str) -> bool:
+async def has_text(streamed_texts: Callable[[], dict[str, str]], words: str) -> bool:
     """True if this is the text of the turn so far."""
-    return voices() == {"turn_1": words}
+    return streamed_texts() == {"turn_1": words}
 
 
 async def watched(subscribers: RemoteSubscribers, session_id: str) -> bool:

@@ -83,7 +83,7 @@ def library_agent(service: str) -> AgentDefinition:
 
 
 @dataclass(frozen=True)
-class Called:
+class ServiceCall:
     """One request that the web service has answered."""
 
     path: str
@@ -92,10 +92,10 @@ class Called:
     key: str | None
 
 
-def journal_of(service: HTTPServer) -> list[Called]:
+def journal_of(service: HTTPServer) -> list[ServiceCall]:
     """Every request that came in, oldest first: an independent record of which tools were called, and how often."""
     return [
-        Called(
+        ServiceCall(
             path=request.path,
             body=json.loads(request.data) if request.data else None,
             authorization=request.headers.get("Authorization"),

@@ -70,7 +70,7 @@ def answered(
     )
 
 
-def refusal_of(refused: pytest.ExceptionInfo[CommandRejected]) -> Rejection:
+def rejection_of(refused: pytest.ExceptionInfo[CommandRejected]) -> Rejection:
     return refused.value.rejection
 
 

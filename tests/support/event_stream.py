@@ -86,7 +86,7 @@ def types_of(events: list[Event]) -> list[str]:
     return [event.type for event in events]
 
 
-def heard(events: list[Event]) -> str:
+def streamed_text(events: list[Event]) -> str:
     """The text of a client that applies deltas and resets as they come."""
     text = ""
     for event in events:

@@ -301,10 +301,10 @@ class ModelProvider:
                     await reply.gate.passed()
                 await (stream.end() if reply.cleanly else stream.cut())
             case TextReply():
-                await _speak(reply, stream)
+                await _stream_text(reply, stream)
                 await stream.finish("stop", reply.prompt_tokens, reply.completion_tokens)
             case ToolCallReply():
-                await _speak(reply, stream)
+                await _stream_text(reply, stream)
                 await stream.send(delta(tool_calls=tool_calls_of(_calls_of(reply))))
                 await stream.finish("tool_calls", TextReply.prompt_tokens, TextReply.completion_tokens)
 
@@ -335,7 +335,7 @@ async def model_provider() -> AsyncIterator[ModelProvider]:
         await asyncio.gather(*serving, return_exceptions=True)
 
 
-async def _speak(reply: TextReply | ToolCallReply, stream: Stream) -> None:
+async def _stream_text(reply: TextReply | ToolCallReply, stream: Stream) -> None:
     """Send the text word by word, or in two parts with the gate between, so that a held reply has started to stream."""
     middle = len(reply.text) // 2
     await stream.begin()
@@ -357,5 +357,5 @@ def _calls_of(reply: TextReply | ToolCallReply) -> list[tuple[str, str]]:
 def _text_of(message: dict[str, Any]) -> str:
     calls = [call["function"] for call in message.get("tool_calls") or []]
     content = message.get("content")
-    spoken = content if isinstance(content, str) else " ".join(part["text"] for part in content or [])
-    return " ".join([spoken, *(f"{call['name']}({call['arguments']})" for call in calls)]).strip()
+    text = content if isinstance(content, str) else " ".join(part["text"] for part in content or [])
+    return " ".join([text, *(f"{call['name']}({call['arguments']})" for call in calls)]).strip()

@@ -212,7 +212,7 @@ class SessionHandle:
 
     async def reply(self, text: str) -> str:
         """Send a message and return what the agent says to it."""
-        return spoken((await self.say(text)).turn)
+        return reply_text((await self.say(text)).turn)
 
     async def rewind(
         self, turn_id: str | None, *, before: bool = False, expected_revision: int | None = None
@@ -400,7 +400,7 @@ def _update_id(event: HistoryEvent) -> str:
             return ""
 
 
-def spoken(turn: Turn) -> str:
+def reply_text(turn: Turn) -> str:
     """The text of the agent in a turn."""
     assert turn.assistant_message is not None, f"the turn {turn.id} is {turn.status}: {turn.error}"
     return turn.assistant_message.text
@@ -411,7 +411,7 @@ def types_of(turn: Turn) -> list[str]:
     return [event.type for event in turn.events]
 
 
-async def refusal_of(command: Awaitable[object]) -> Rejection:
+async def rejection_of(command: Awaitable[object]) -> Rejection:
     """The error of a rejected command. Fails when the command is accepted."""
     with pytest.raises(WorkflowUpdateFailedError) as caught:
         await command
@@ -419,6 +419,6 @@ async def refusal_of(command: Awaitable[object]) -> Rejection:
     assert isinstance(cause, ApplicationError)
     assert cause.non_retryable
     details: Sequence[Any] = cause.details
-    refusal = Rejection.model_validate(details[0])
-    assert cause.type == refusal.code
-    return refusal
+    rejection = Rejection.model_validate(details[0])
+    assert cause.type == rejection.code
+    return rejection

@@ -72,8 +72,8 @@ class SimulatedCall:
     providers: ModelProviders = field(default_factory=lambda: build_providers(prices={}))
     now: datetime = datetime(2026, 1, 1, tzinfo=UTC)
     turns: int = 0
-    agent_heard: list[str] = field(default_factory=list)
-    caller_heard: list[str] = field(default_factory=list)
+    agent_history: list[str] = field(default_factory=list)
+    caller_history: list[str] = field(default_factory=list)
 
     async def conversation(self) -> Conversation:
         """Run it to its end."""
@@ -82,7 +82,7 @@ class SimulatedCall:
         timeline = await self._answered(start_simulation(timeline, config, at=self.now))
         while (next_ := next_action(timeline, at=self._tick())) is not None:
             if next_ == "speak":
-                timeline = await self._spoken(timeline)
+                timeline = await self._with_next_message(timeline)
             else:
                 timeline = stop_caller(timeline, next_, at=self.now)
         turns = tuple(timeline.visible_turns())[::-1]
@@ -94,7 +94,7 @@ class SimulatedCall:
             completion_reason=timeline.completion_reason,
         )
 
-    async def _spoken(self, timeline: Timeline) -> Timeline:
+    async def _with_next_message(self, timeline: Timeline) -> Timeline:
         simulation = timeline.simulator
         assert simulation is not None
         opening = opening_message(timeline)
@@ -108,7 +108,7 @@ class SimulatedCall:
             ModelCall(
                 model=self.model,
                 instructions=caller_instructions(simulation.config, may_hang_up=may_hang_up),
-                history=tuple(self.caller_heard),
+                history=tuple(self.caller_history),
                 messages=tuple(UserSaid(text=each.text) for each in utterances if each.by == "agent"),
                 tools=caller_tools(may_hang_up=may_hang_up),
                 timeout=5.0,
@@ -116,7 +116,7 @@ class SimulatedCall:
                 keep_tool_calls=False,
             )
         )
-        self.caller_heard.append(answer.messages)
+        self.caller_history.append(answer.messages)
         if not answer.reply.text:
             return stop_caller(timeline, "caller_hung_up", at=self._tick())
         message_id = message_id_of_call(next_call_id(timeline, "ses_1"))
@@ -148,13 +148,13 @@ class SimulatedCall:
             ModelCall(
                 model=self.model,
                 instructions=instructions_at(self.agent, progress.node_id, values),
-                history=tuple(self.agent_heard),
+                history=tuple(self.agent_history),
                 messages=progress.messages,
                 tools=tuple(OfferedTool(way.tool_name, way.when, NO_ARGUMENTS_SCHEMA) for way in node.transitions),
                 timeout=5.0,
             )
         )
-        self.agent_heard.append(answer.messages)
+        self.agent_history.append(answer.messages)
         return apply_reply(self.agent, progress, answer.reply, at=self._tick(), initial_context=self.scenario.context)
 
     async def _extracted(self, progress: TurnProgress) -> TurnProgress:
@@ -163,7 +163,7 @@ class SimulatedCall:
             RecordCall(
                 model=self.model,
                 instructions=EXTRACTION_INSTRUCTIONS,
-                history=tuple(self.agent_heard),
+                history=tuple(self.agent_history),
                 asked=EXTRACTION_CUE,
                 tool=RECORD_TOOL,
                 description="Record what was found.",
@@ -183,7 +183,7 @@ class SimulatedCall:
         return self.now
 
 
-def told(turn: Turn) -> str:
+def exchange_text(turn: Turn) -> str:
     """A turn in two lines, for assertion messages."""
     said = turn.user_message.text if turn.user_message else ""
     answered = turn.assistant_message.text if turn.assistant_message else ""

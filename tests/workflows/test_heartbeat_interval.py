@@ -43,7 +43,7 @@ async def heartbeat_of(session: SessionHandle) -> datetime | None:
     return call.last_heartbeat_time.ToDatetime() if call.HasField("last_heartbeat_time") else None
 
 
-async def test_a_worker_sends_heartbeats_as_seldom_as_it_is_told(
+async def test_a_worker_sends_heartbeats_at_the_configured_interval(
     client: Client, database: Database, scripted: Scripted
 ) -> None:
     """While one worker sends three, the other sends its first only."""

@@ -44,7 +44,7 @@ async def age(stack: SessionStack, session: SessionHandle, key: str) -> None:
     await stack.database.write(lambda connection: connection.execute(statement).close())
 
 
-async def test_nothing_is_removed_that_a_session_under_way_may_ask_for(stack: SessionStack, scripted: Scripted) -> None:
+async def test_payloads_of_an_open_session_are_not_removed(stack: SessionStack, scripted: Scripted) -> None:
     async with session_worker(stack):
         session = await stack.open(model=scripted().string)
         await session.say("Hello" * 1_000)
@@ -56,7 +56,7 @@ async def test_nothing_is_removed_that_a_session_under_way_may_ask_for(stack: Se
         assert len(await session.texts()) == 2
 
 
-async def test_what_only_forgotten_runs_have_named_is_removed(stack: SessionStack, scripted: Scripted) -> None:
+async def test_payloads_used_only_by_deleted_runs_are_removed(stack: SessionStack, scripted: Scripted) -> None:
     blobs = BlobStore(stack.database)
     async with session_worker(stack):
         session = await stack.open(model=scripted().string)
@@ -73,7 +73,7 @@ async def test_what_only_forgotten_runs_have_named_is_removed(stack: SessionStac
                 await blobs.read([each])
 
 
-async def test_a_session_that_temporal_does_not_know_leaves_nothing(stack: SessionStack) -> None:
+async def test_payloads_of_a_session_unknown_to_temporal_are_removed(stack: SessionStack) -> None:
     blobs = BlobStore(stack.database)
     await blobs.store("session-ses_forgotten", [b"state"])
     assert (await prune(stack.client, stack.database)).removed == 0, "it might have been started this minute"
@@ -81,7 +81,7 @@ async def test_a_session_that_temporal_does_not_know_leaves_nothing(stack: Sessi
     assert (pruned.removed, pruned.left, pruned.bytes_left) == (1, 0, 0)
 
 
-async def test_the_history_of_a_session_that_was_reset_begins_with_what_it_was_reset_from(
+async def test_the_history_of_a_reset_session_starts_with_its_original_run(
     stack: SessionStack, scripted: Scripted
 ) -> None:
     async with session_worker(stack):

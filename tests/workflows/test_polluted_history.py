@@ -47,7 +47,7 @@ class Notes:
         """Cause a workflow task."""
 
 
-async def test_a_history_that_a_worker_polluted_is_brought_back_by_a_reset(tmp_path: Path) -> None:
+async def test_a_reset_repairs_a_history_that_a_worker_polluted(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     port = free_port()
     server = started(tmp_path, port)

@@ -71,7 +71,7 @@ async def terminate(session: SessionHandle) -> None:
     await closed(session.stack.client, session.workflow_id)
 
 
-async def test_a_terminated_session_is_closed_with_every_turn_that_it_had_not_settled(stack: SessionStack) -> None:
+async def test_a_terminated_session_is_closed_with_all_its_unsettled_turns(stack: SessionStack) -> None:
     session = await stack.open(timing=LATE)
     await greeted(session)
     said = await session.say("A table, please")
@@ -91,7 +91,7 @@ async def test_a_terminated_session_is_closed_with_every_turn_that_it_had_not_se
     assert len(await stack.ledger(session)) == 2
 
 
-async def test_a_dry_run_says_what_differs_and_changes_nothing(stack: SessionStack) -> None:
+async def test_a_dry_run_reports_differences_and_changes_nothing(stack: SessionStack) -> None:
     session = await stack.open(timing=LATE)
     await greeted(session)
     await session.say("A table, please")
@@ -106,7 +106,7 @@ async def test_a_dry_run_says_what_differs_and_changes_nothing(stack: SessionSta
     await found_of(stack, session)
 
 
-async def test_a_session_that_temporal_lost_is_closed_and_what_was_paid_for_is_billed(stack: SessionStack) -> None:
+async def test_a_session_that_temporal_lost_is_closed_and_its_paid_replies_are_billed(stack: SessionStack) -> None:
     session = await stack.open(timing=LATE)
     await greeted(session)
     await session.say("A table, please")
@@ -175,7 +175,7 @@ async def lose(*lost: SessionHandle) -> None:
     await lost[0].stack.database.write(work)
 
 
-async def test_turns_that_the_store_lost_of_an_idle_session_are_settled_again(stack: SessionStack) -> None:
+async def test_turns_of_an_idle_session_that_the_store_lost_are_settled_again(stack: SessionStack) -> None:
     session = await stack.open()
     await session.until_settled()
     before = await stored(session)
@@ -195,7 +195,7 @@ async def test_turns_that_the_store_lost_of_an_idle_session_are_settled_again(st
     assert again == []
 
 
-async def test_turns_that_the_store_lost_of_a_terminated_session_are_settled_again(stack: SessionStack) -> None:
+async def test_turns_of_a_terminated_session_that_the_store_lost_are_settled_again(stack: SessionStack) -> None:
     session = await stack.open()
     await session.until_settled()
     before = await stored(session)
@@ -233,7 +233,7 @@ async def test_a_task_queue_that_no_worker_polls_is_waited_for_once(
     await lose(*waiting)
 
 
-async def test_a_session_that_the_store_lost_is_made_again(stack: SessionStack) -> None:
+async def test_a_session_that_the_store_lost_is_recreated(stack: SessionStack) -> None:
     session = await stack.open()
     said = await session.say("One")
     await session.until_settled()

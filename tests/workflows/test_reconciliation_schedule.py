@@ -89,7 +89,7 @@ async def test_an_interval_of_zero_removes_the_schedule(stack: SessionStack, sch
     assert error.value.status is RPCStatusCode.NOT_FOUND
 
 
-async def test_a_worker_says_at_its_start_that_its_databases_do_not_belong_together(
+async def test_a_worker_logs_at_its_start_that_its_databases_do_not_belong_together(
     stack: SessionStack, tmp_path: Path
 ) -> None:
     session = await stack.open()
@@ -103,6 +103,6 @@ async def test_a_worker_says_at_its_start_that_its_databases_do_not_belong_toget
     assert [line["event"] for line in logs] == [STORE_OF_ANOTHER_TEMPORAL]
 
 
-def test_databases_that_belong_together_are_not_worth_a_word() -> None:
+def test_databases_that_belong_together_cause_no_warning() -> None:
     assert pairing_warnings(Pairing(known=3, unknown=0), open_sessions=2) == []
     assert pairing_warnings(Pairing(known=0, unknown=0), open_sessions=0) == []

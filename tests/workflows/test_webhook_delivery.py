@@ -193,7 +193,7 @@ async def test_a_session_closes_while_its_receiver_is_away(stack: SessionStack, 
     assert (await logged(session))[-1][1] == "webhook_failed"
 
 
-async def test_a_report_is_sent_again_as_the_same_one_until_it_is_taken(
+async def test_a_report_is_resent_unchanged_until_the_receiver_accepts_it(
     stack: SessionStack, httpserver: HTTPServer
 ) -> None:
     """Also after statuses that look final: Standard Webhooks retries everything but 410."""
@@ -208,7 +208,9 @@ async def test_a_report_is_sent_again_as_the_same_one_until_it_is_taken(
     assert len(receiver.journal) == len(statuses) + 1
 
 
-async def test_a_receiver_that_wants_no_more_is_left_alone(stack: SessionStack, httpserver: HTTPServer) -> None:
+async def test_a_receiver_that_answers_410_gets_no_further_attempts(
+    stack: SessionStack, httpserver: HTTPServer
+) -> None:
     receiver = Receiver(httpserver, 410)
     session = await stack.open(webhook=receiver.target())
     await session.end()
@@ -218,7 +220,7 @@ async def test_a_receiver_that_wants_no_more_is_left_alone(stack: SessionStack, 
     assert (await logged(session))[-1][2]["error"] == result.error
 
 
-async def test_a_report_that_was_given_up_is_sent_again_when_its_workflow_is_reset(
+async def test_an_abandoned_report_is_sent_again_when_its_workflow_is_reset(
     stack: SessionStack, httpserver: HTTPServer
 ) -> None:
     receiver = Receiver(httpserver, 410)
@@ -259,7 +261,7 @@ async def test_the_installations_own_webhook_is_signed_with_its_own_secret(
         ),
     ],
 )
-async def test_nothing_is_sent_that_cannot_be_signed(
+async def test_a_report_that_cannot_be_signed_is_not_sent(
     stack: SessionStack, httpserver: HTTPServer, secret: str, error: str
 ) -> None:
     receiver = Receiver(httpserver)
@@ -280,13 +282,13 @@ async def test_an_address_that_is_not_public_is_not_reached(stack: SessionStack,
     assert receiver.journal == []
 
 
-async def test_a_receiver_that_nobody_can_connect_to_is_tried_until_the_time_is_over(stack: SessionStack) -> None:
+async def test_an_unreachable_receiver_is_tried_until_the_time_is_over(stack: SessionStack) -> None:
     session = await stack.open(webhook=WebhookTarget(url="http://127.0.0.1:9/", secret="HOOK_KEY", patience=BRIEF))
     await session.end()
     assert (await delivered(session)).error == "The connection to the receiver failed."
 
 
-async def test_time_that_is_over_in_the_middle_of_an_attempt_hides_no_failure(
+async def test_a_timeout_during_an_attempt_keeps_the_earlier_failure(
     stack: SessionStack, httpserver: HTTPServer
 ) -> None:
     answers, is_over = [503], threading.Event()
@@ -310,7 +312,7 @@ async def test_time_that_is_over_in_the_middle_of_an_attempt_hides_no_failure(
     assert result.error == "The receiver answered 503 Service Unavailable."
 
 
-async def test_a_delivery_that_is_woken_after_its_time_was_over_ends(
+async def test_a_delivery_that_resumes_after_its_time_limit_ends(
     stack_without_worker: SessionStack, httpserver: HTTPServer
 ) -> None:
     """No attempt gets a negative timeout: Temporal would reject it, and the delivery would never end."""
@@ -339,7 +341,7 @@ async def test_a_delivery_that_is_woken_after_its_time_was_over_ends(
     assert len(receiver.journal) == 1
 
 
-async def test_a_session_without_a_webhook_reports_to_nobody(stack: SessionStack) -> None:
+async def test_a_session_without_a_webhook_sends_no_report(stack: SessionStack) -> None:
     session = await stack.open()
     await session.end()
     await session.handle.result()
@@ -365,7 +367,7 @@ async def test_a_session_that_is_erased_while_its_receiver_is_away_is_never_repo
     assert await attempts() <= before + 1, "only what was being sent may arrive yet"
 
 
-async def test_no_word_and_no_secret_stands_in_the_history_of_a_delivery(
+async def test_the_history_of_a_delivery_contains_neither_text_nor_secret(
     stack: SessionStack, scripted: Scripted, httpserver: HTTPServer
 ) -> None:
     receiver = Receiver(httpserver, 500)
@@ -380,7 +382,7 @@ async def test_no_word_and_no_secret_stands_in_the_history_of_a_delivery(
         assert hidden.encode() not in written
 
 
-async def test_a_report_whose_worker_is_killed_before_it_knows_is_sent_again_under_the_same_id(
+async def test_a_report_whose_worker_dies_before_recording_it_is_resent_under_the_same_id(
     client: Client, database: Database, httpserver: HTTPServer
 ) -> None:
     """The receiver accepted the report, but its response was lost: it is sent again under the same id."""

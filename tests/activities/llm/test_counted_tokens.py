@@ -39,7 +39,7 @@ def request_to(model: str) -> ModelCall:
     )
 
 
-async def test_the_provider_counts_all_that_would_be_sent(counting: HTTPServer) -> None:
+async def test_the_provider_counts_everything_that_would_be_sent(counting: HTTPServer) -> None:
     counting.expect_oneshot_request("/v1/responses/input_tokens", method="POST").respond_with_json(
         {"object": "response.input_tokens", "input_tokens": COUNTED}
     )

@@ -71,13 +71,13 @@ def texts(monkeypatch: pytest.MonkeyPatch) -> ErrorTexts:
     return ErrorTexts([CREDENTIAL])
 
 
-def test_the_sentence_of_the_provider_stays_as_it_is(texts: ErrorTexts) -> None:
+def test_the_providers_error_text_is_kept_unchanged(texts: ErrorTexts) -> None:
     for text in KEPT:
         assert texts.for_callers(text) == text
         assert texts.for_log(text) == text
 
 
-def test_no_secret_stays_for_callers_or_for_the_log(texts: ErrorTexts) -> None:
+def test_secrets_are_removed_from_errors_and_from_the_log(texts: ErrorTexts) -> None:
     for text, secret in CUT.items():
         for shown in (texts.for_callers(text), texts.for_log(text)):
             assert secret not in shown, text
@@ -85,7 +85,7 @@ def test_no_secret_stays_for_callers_or_for_the_log(texts: ErrorTexts) -> None:
     assert "databasepw" not in texts.for_log("cannot connect with databasepw")
 
 
-def test_advice_on_the_installation_is_for_the_log_only(texts: ErrorTexts) -> None:
+def test_installation_advice_is_only_logged(texts: ErrorTexts) -> None:
     for text in ADVICE:
         assert texts.for_callers(text) == ""
         assert texts.for_log(text) == text
@@ -109,18 +109,18 @@ def test_a_long_text_is_shortened_and_read_quickly(texts: ErrorTexts) -> None:
     st.text(st.characters(exclude_categories=["Cs"]), min_size=8, max_size=40),
     st.text(max_size=60),
 )
-def test_a_secret_of_the_environment_stays_nowhere_whatever_is_around_it(before: str, secret: str, after: str) -> None:
+def test_an_environment_secret_is_removed_whatever_surrounds_it(before: str, secret: str, after: str) -> None:
     texts = ErrorTexts([secret])
     assert secret not in texts.for_callers(f"{before}{secret}{after}")
     assert secret not in texts.for_log(f"{before}{secret}{after}")
 
 
-def test_secrets_of_the_environment_are_known_by_name_and_short_values_are_none() -> None:
+def test_environment_secrets_are_recognized_by_name_unless_they_are_short() -> None:
     environment = {"A_KEY": "long enough", "B_TOKEN": "short", "PATH": "/usr/bin:/bin", "URL": "redis://:pw123456@host"}
     assert list(secrets_in(environment)) == ["long enough", "pw123456"]
 
 
-async def test_a_provider_that_is_not_set_up_fails_with_a_sentence_of_our_own(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_unconfigured_provider_fails_with_our_own_error_text(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
     call = ModelCall(model="openai:gpt-5", instructions="", history=(), messages=(), tools=(), timeout=30)

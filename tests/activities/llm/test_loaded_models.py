@@ -20,7 +20,7 @@ def test_models_that_were_used_once_are_not_kept_for_ever() -> None:
     assert len(providers._models) == MAX_LOADED_MODELS
 
 
-def test_model_that_cannot_be_loaded_for_want_of_files_does_not_stop_the_worker() -> None:
+def test_a_model_that_fails_to_load_does_not_stop_the_worker() -> None:
     def fail() -> Model:
         raise OSError(24, "Too many open files")
 

@@ -58,7 +58,7 @@ async def sent_by(server: HTTPServer, model: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("model", PATHS)
-async def test_the_same_is_sent_as_by_the_client_itself(
+async def test_the_request_equals_the_one_the_client_itself_sends(
     server: HTTPServer, monkeypatch: pytest.MonkeyPatch, model: str
 ) -> None:
     sent = await sent_by(server, model)
@@ -72,7 +72,9 @@ async def test_the_same_is_sent_as_by_the_client_itself(
 
 
 @pytest.mark.parametrize("model", PATHS)
-async def test_the_client_looks_at_no_message(server: HTTPServer, monkeypatch: pytest.MonkeyPatch, model: str) -> None:
+async def test_the_client_does_not_inspect_messages(
+    server: HTTPServer, monkeypatch: pytest.MonkeyPatch, model: str
+) -> None:
     """Comparing each message with every type that it may have takes most of a second for a thousand turns."""
     looked_at: list[str] = []
     for module in ("chat.completions.completions", "responses.responses"):

@@ -27,41 +27,41 @@ class Listeners:
 
     def __init__(self, *, watching: bool = True) -> None:
         self.watching = watching
-        self.told: list[TextDelta] = []
-        self.log_grew_after: list[int] = []
+        self.received: list[TextDelta] = []
+        self.deltas_before_log_growth: list[int] = []
         self._greet: Callable[[], None] = lambda: None
 
     @property
     def text(self) -> str:
         """The text they have received."""
-        heard = ""
-        for spoken in self.told:
-            heard = heard[: spoken.offset] + spoken.text
-        return heard
+        text = ""
+        for delta in self.received:
+            text = text[: delta.offset] + delta.text
+        return text
 
     def is_watched(self, session_id: str) -> bool:
         return self.watching
 
     def log_appended(self, session_id: str) -> None:
-        self.log_grew_after.append(len(self.told))
+        self.deltas_before_log_growth.append(len(self.received))
 
-    def publish_delta(self, session_id: str, spoken: TextDelta) -> None:
-        self.told.append(spoken)
+    def publish_delta(self, session_id: str, delta: TextDelta) -> None:
+        self.received.append(delta)
 
     @contextmanager
     def on_subscribe(self, session_id: str, greet: Callable[[], None]) -> Iterator[None]:
         self._greet = greet
         yield
 
-    async def are_told(self) -> bool:
+    async def have_received(self) -> bool:
         """True if they have received any delta, even an empty one."""
-        return bool(self.told)
+        return bool(self.received)
 
-    async def know_the_log(self) -> bool:
+    async def know_the_start_is_logged(self) -> bool:
         """True if a delta marked the start of the turn as logged."""
-        return any(spoken.is_logged for spoken in self.told)
+        return any(delta.is_logged for delta in self.received)
 
-    def come(self) -> None:
+    def subscribe(self) -> None:
         """Begin to watch."""
         self.watching = True
         self._greet()
@@ -82,42 +82,42 @@ class Log:
         return self._answers.pop(0) if self._answers else "recorded"
 
 
-def script(said: str = "", *, attempt: int = 1) -> StreamContext:
-    return StreamContext("ses_1", TURN, OPENING, attempt=(0, attempt), previous_text=said)
+def stream_context(previous_text: str = "", *, attempt: int = 1) -> StreamContext:
+    return StreamContext("ses_1", TURN, OPENING, attempt=(0, attempt), previous_text=previous_text)
 
 
 def publisher(listeners: Listeners, log: Log) -> LiveReplyPublisher:
     return LiveReplyPublisher(listeners, cast(EventLog, log))
 
 
-async def heard(listeners: Listeners, text: str) -> None:
+async def wait_for_text(listeners: Listeners, text: str) -> None:
     """Wait until they have received this text."""
 
-    async def have_heard() -> bool:
+    async def have_text() -> bool:
         return listeners.text == text
 
-    await eventually(have_heard)
+    await eventually(have_text)
 
 
-async def test_nothing_is_recorded_or_told_when_nobody_watches() -> None:
+async def test_nothing_is_recorded_or_sent_without_watchers() -> None:
     listeners, log = Listeners(watching=False), Log()
-    async with publisher(listeners, log).publish(script()) as hear:
-        hear("Hello")
-    assert (listeners.told, listeners.log_grew_after, log.asked) == ([], [], [])
+    async with publisher(listeners, log).publish(stream_context()) as on_delta:
+        on_delta("Hello")
+    assert (listeners.received, listeners.deltas_before_log_growth, log.asked) == ([], [], [])
 
 
-async def test_words_wait_for_nothing_and_say_when_the_log_has_the_start_of_their_turn() -> None:
+async def test_words_are_sent_at_once_and_marked_once_the_start_of_their_turn_is_logged() -> None:
     listeners, log = Listeners(), Log()
     log.allowed.clear()
-    async with publisher(listeners, log).publish(script()) as hear:
-        assert listeners.told == [], "there is no word yet"
-        hear("Hello")
-        [first] = listeners.told
+    async with publisher(listeners, log).publish(stream_context()) as on_delta:
+        assert listeners.received == [], "there is no word yet"
+        on_delta("Hello")
+        [first] = listeners.received
         assert (first.text, first.opening, first.is_logged) == ("Hello", OPENING, False)
         log.allowed.set()
-        await eventually(listeners.know_the_log)
-    assert listeners.log_grew_after == [1], "those who watch look at the log before they hear that it has the start"
-    assert [spoken.text for spoken in listeners.told] == ["Hello", ""]
+        await eventually(listeners.know_the_start_is_logged)
+    assert listeners.deltas_before_log_growth == [1], "the log has grown before a delta says so"
+    assert [delta.text for delta in listeners.received] == ["Hello", ""]
 
 
 async def test_words_are_published_while_the_store_is_down() -> None:
@@ -126,58 +126,58 @@ async def test_words_are_published_while_the_store_is_down() -> None:
             raise StoreUnavailable("the store", OSError("down"))
 
     listeners = Listeners()
-    async with publisher(listeners, Down()).publish(script()) as hear:
-        hear("Hello")
+    async with publisher(listeners, Down()).publish(stream_context()) as on_delta:
+        on_delta("Hello")
         await asyncio.sleep(0)
     assert listeners.text == "Hello"
-    assert not await listeners.know_the_log()
+    assert not await listeners.know_the_start_is_logged()
 
 
-async def test_the_first_words_are_told_at_once_and_those_of_the_next_moment_together(
+async def test_the_first_words_are_sent_at_once_and_the_next_ones_in_a_batch(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(reply_publisher, "MIN_DELTA_INTERVAL_SECONDS", 3_600)
     listeners = Listeners()
-    async with publisher(listeners, Log()).publish(script()) as hear:
-        await eventually(listeners.are_told)
-        hear("One")
+    async with publisher(listeners, Log()).publish(stream_context()) as on_delta:
+        await eventually(listeners.have_received)
+        on_delta("One")
         assert listeners.text == "One"
-        hear(" two")
-        hear(" three")
+        on_delta(" two")
+        on_delta(" three")
         assert listeners.text == "One"
     assert listeners.text == "One two three"
-    assert [spoken.text for spoken in listeners.told if spoken.text] == ["One", " two three"]
+    assert [delta.text for delta in listeners.received if delta.text] == ["One", " two three"]
 
 
-async def test_who_comes_in_the_middle_is_told_everything_from_the_beginning() -> None:
+async def test_a_late_subscriber_receives_the_reply_from_its_beginning() -> None:
     listeners, log = Listeners(watching=False), Log()
-    async with publisher(listeners, log).publish(script("Before.")) as hear:
-        hear("Hello there")
-        listeners.come()
-        await heard(listeners, "Before.\n\nHello there")
-        listeners.told.clear()
-        listeners.come()
-        await heard(listeners, "Before.\n\nHello there")
-        await eventually(listeners.know_the_log)
+    async with publisher(listeners, log).publish(stream_context("Before.")) as on_delta:
+        on_delta("Hello there")
+        listeners.subscribe()
+        await wait_for_text(listeners, "Before.\n\nHello there")
+        listeners.received.clear()
+        listeners.subscribe()
+        await wait_for_text(listeners, "Before.\n\nHello there")
+        await eventually(listeners.know_the_start_is_logged)
     assert len(log.asked) == 1
 
 
-async def test_what_is_told_is_always_the_beginning_of_what_is_said() -> None:
+async def test_the_text_sent_so_far_is_always_a_prefix_of_the_reply() -> None:
     pieces = ["  ", "Good ", "\ud83d", "\ude00", " day ", "\n\n", "to you", " "]
     listeners = Listeners()
-    async with publisher(listeners, Log()).publish(script("Before.")) as hear:
+    async with publisher(listeners, Log()).publish(stream_context("Before.")) as on_delta:
         for piece in pieces:
-            hear(piece)
+            on_delta(piece)
             assert "Before.\n\nGood \U0001f600 day \n\nto you".startswith(listeners.text)
             await asyncio.sleep(0)
     assert listeners.text == "Before.\n\nGood \U0001f600 day \n\nto you"
 
 
-async def test_a_later_attempt_says_first_what_stands() -> None:
+async def test_a_later_attempt_first_sends_the_text_of_earlier_steps() -> None:
     listeners = Listeners()
-    async with publisher(listeners, Log()).publish(script("Before.", attempt=2)):
-        await heard(listeners, "Before.")
-    assert (listeners.told[0].attempt, listeners.told[0].base) == ((0, 2), len("Before."))
+    async with publisher(listeners, Log()).publish(stream_context("Before.", attempt=2)):
+        await wait_for_text(listeners, "Before.")
+    assert (listeners.received[0].attempt, listeners.received[0].base) == ((0, 2), len("Before."))
 
 
 async def test_the_start_of_a_turn_waits_for_the_end_of_the_one_before_but_not_for_ever(

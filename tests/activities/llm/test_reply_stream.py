@@ -39,13 +39,13 @@ def step(number: int, *messages: Message) -> GenerateStepInput:
     )
 
 
-def test_first_step_has_the_message_of_the_user_among_its_own() -> None:
+def test_the_first_step_has_the_user_message_among_its_own() -> None:
     context = stream_context_of(step(0, UserSaid(text=QUESTION)), OPENING, 1, saved=[EARLIER])
     assert context.turn.user_message
     assert context.turn.user_message.text == QUESTION
 
 
-def test_a_later_step_that_is_streamed_first_finds_the_message_of_the_user_in_the_first_step() -> None:
+def test_a_later_step_that_is_streamed_first_takes_the_user_message_from_the_first_step() -> None:
     for number, saved in ((1, [EARLIER, FIRST]), (2, [EARLIER, FIRST, SECOND])):
         context = stream_context_of(step(number), OPENING, 1, saved=saved)
         assert context.turn.user_message
@@ -53,7 +53,7 @@ def test_a_later_step_that_is_streamed_first_finds_the_message_of_the_user_in_th
         assert context.turn.user_message.message_id == "m-1"
 
 
-def test_a_greeting_has_no_message_of_a_user_in_any_step() -> None:
+def test_a_greeting_has_no_user_message_in_any_step() -> None:
     greeting = OPENING.model_copy(update={"said_at": None, "message_id": None})
     cue = json.dumps([{"kind": "request", "parts": [{"part_kind": "user-prompt", "content": "(The call begins.)"}]}])
     assert stream_context_of(step(1), greeting, 1, saved=[cue]).turn.user_message is None

@@ -79,13 +79,13 @@ async def test_spelling_makes_no_difference_to_what_is_allowed(service: HTTPServ
 
 
 @pytest.mark.parametrize("answer", [["127.0.0.1"], ["10.0.0.1", "169.254.169.254"], ["::1"], ["::ffff:127.0.0.1"]])
-async def test_name_that_stands_for_a_private_address_is_refused(service: HTTPServer, answer: list[str]) -> None:
+async def test_a_name_that_resolves_to_a_private_address_is_refused(service: HTTPServer, answer: list[str]) -> None:
     with pytest.raises(EgressDenied, match=r"rebind\.example"):
         await fetch(EgressGuard(resolve=Names(answer)), f"http://rebind.example:{service.port}/")
     assert not service.log
 
 
-async def test_name_that_changes_its_answer_is_asked_once_and_connected_to_what_was_checked(
+async def test_a_name_is_resolved_once_and_the_checked_address_is_connected_to(
     service: HTTPServer,
 ) -> None:
     service.expect_request("/").respond_with_data("reached")
@@ -96,7 +96,7 @@ async def test_name_that_changes_its_answer_is_asked_once_and_connected_to_what_
     assert service.log[0][0].headers["Host"] == f"rebind.example:{service.port}"
 
 
-async def test_of_many_addresses_only_those_that_may_be_reached_are_tried(service: HTTPServer) -> None:
+async def test_only_the_allowed_addresses_of_a_name_are_tried(service: HTTPServer) -> None:
     service.expect_request("/").respond_with_data("reached")
     names = Names(["10.0.0.1", "::1", "127.0.0.1"])
     assert await EgressGuard(["127.0.0.1"], resolve=names).allowed_addresses("mixed.example", 80) == ("127.0.0.1",)
@@ -134,7 +134,7 @@ async def test_url_of_a_form_that_no_tool_may_use_is_refused(url: str) -> None:
         await guard.transport.handle_async_request(httpx2.Request("GET", url))
 
 
-async def test_proxy_of_the_environment_is_no_way_around(
+async def test_a_proxy_in_the_environment_does_not_bypass_the_guard(
     strict: EgressGuard, service: HTTPServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for variable in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):

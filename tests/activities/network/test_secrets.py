@@ -50,7 +50,7 @@ def test_no_json_value_keeps_a_credential(secret: str, text: str) -> None:
     assert "12345678" not in json.dumps(shown)
 
 
-def test_what_is_no_credential_stays_as_it_was() -> None:
+def test_texts_without_credentials_are_unchanged() -> None:
     value: JsonValue = {"a": ["b", 1, None, 2.5, True]}
     assert Redactor(["unrelated"]).redact_value(value) == value
     assert Redactor([]).redact_text("anything") == "anything"
@@ -68,7 +68,7 @@ def strings_in(value: JsonValue) -> list[str]:
 
 def echo(request: Request) -> Response:
     """A careless service that echoes its requests, in the requested form and with the requested status."""
-    heard = {
+    received = {
         "headers": dict(request.headers),
         "url": request.url,
         "raw": request.environ["RAW_URI"],
@@ -77,7 +77,7 @@ def echo(request: Request) -> Response:
         "parameters": request.args.to_dict(),
     }
     form = request.args["form"]
-    text = json.dumps(heard) if form == "json" else f"{heard}"
+    text = json.dumps(received) if form == "json" else f"{received}"
     if form == "cut":
         return Response(text[: len(text) // 2], content_type="application/json")
     kind = "application/json" if form == "json" else "text/plain"
@@ -86,7 +86,7 @@ def echo(request: Request) -> Response:
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(secret=SENT_SECRETS, status=st.sampled_from([200, 404, 500]), form=st.sampled_from(["json", "text", "cut"]))
-async def test_service_that_repeats_everything_betrays_no_credential(
+async def test_a_service_that_echoes_requests_reveals_no_credential(
     service: HTTPServer, caplog: pytest.LogCaptureFixture, secret: str, status: int, form: str
 ) -> None:
     caplog.clear()
@@ -121,7 +121,7 @@ async def test_service_that_repeats_everything_betrays_no_credential(
 @pytest.mark.parametrize(
     ("organization", "sent"), [("org_a", "own-secret-of-a"), ("org_b", "everyones-secret"), ("org_c", None)]
 )
-async def test_credential_of_an_organization_is_no_others_and_goes_before_the_installations(
+async def test_an_organizations_credential_is_its_own_and_precedes_the_installations(
     service: HTTPServer, organization: str, sent: str | None
 ) -> None:
     service.expect_request("/").respond_with_handler(lambda request: Response(str(request.headers)))
@@ -141,7 +141,7 @@ async def test_credential_of_an_organization_is_no_others_and_goes_before_the_in
         assert MASK in outcome.content
 
 
-async def test_failure_that_temporal_records_holds_neither_the_credential_nor_its_cause(service: HTTPServer) -> None:
+async def test_a_failure_in_temporals_history_has_neither_the_credential_nor_a_cause(service: HTTPServer) -> None:
     secret = "s3cret-and-long"
     service.expect_request("/").respond_with_handler(lambda request: Response(str(request.headers), status=503))
     tool = http_tool(service.url_for("/"), secrets=["KEY"], headers={"X-Key": "{{secrets.KEY}}"})

@@ -19,7 +19,7 @@ Send = Callable[[Scope], Any]
 
 
 @dataclass(frozen=True)
-class Heard:
+class McpRequest:
     """One HTTP request: its method, its query, its headers in lower case, and the JSON-RPC message it carried."""
 
     http_method: str
@@ -37,16 +37,16 @@ class McpService:
     """A test's view of the server. `faults` lists statuses by JSON-RPC method, returned one after the other."""
 
     url: str = ""
-    journal: list[Heard] = field(default_factory=list)
+    journal: list[McpRequest] = field(default_factory=list)
     faults: dict[str, list[int]] = field(default_factory=dict)
     headers: dict[str, str] = field(default_factory=dict)
     hold: asyncio.Event = field(default_factory=asyncio.Event)
     legacy: bool = False
 
-    def heard(self, method: str) -> list[Heard]:
+    def requests(self, method: str) -> list[McpRequest]:
         return [each for each in self.journal if each.method == method]
 
-    def takes(self, app: Any) -> Any:
+    def wrap(self, app: Any) -> Any:
         """Wrap the application with the journal and the faults."""
 
         async def answer(scope: Scope, receive: Receive, send: Send) -> None:
@@ -55,14 +55,14 @@ class McpService:
                 return
             body = await _body(receive)
             headers = {name.decode(): value.decode("latin-1") for name, value in scope["headers"]}
-            heard = Heard(scope["method"], scope["query_string"].decode(), headers, json.loads(body or b"{}"))
-            self.journal.append(heard)
-            if self.legacy and heard.method == "server/discover":
-                await _say(send, 400)
-            elif statuses := self.faults.get(heard.method):
-                await _say(send, statuses.pop(0), self.headers)
+            request = McpRequest(scope["method"], scope["query_string"].decode(), headers, json.loads(body or b"{}"))
+            self.journal.append(request)
+            if self.legacy and request.method == "server/discover":
+                await _respond(send, 400)
+            elif statuses := self.faults.get(request.method):
+                await _respond(send, statuses.pop(0), self.headers)
             else:
-                await app(scope, _again(body, receive), send)
+                await app(scope, _replayed(body, receive), send)
 
         return answer
 
@@ -115,7 +115,7 @@ async def mcp_service() -> AsyncIterator[McpService]:
     service = McpService()
     with socket.create_server(("127.0.0.1", 0)) as listener:
         service.url = f"http://127.0.0.1:{listener.getsockname()[1]}/mcp"
-        app = service.takes(crm(service).streamable_http_app())
+        app = service.wrap(crm(service).streamable_http_app())
         server = _Server(uvicorn.Config(app, log_config=None, lifespan="on", timeout_graceful_shutdown=1))
         serving = asyncio.create_task(server.serve(sockets=[listener]))
         try:
@@ -142,7 +142,7 @@ async def _body(receive: Receive) -> bytes:
             return bytes(body)
 
 
-def _again(body: bytes, receive: Receive) -> Receive:
+def _replayed(body: bytes, receive: Receive) -> Receive:
     """A `receive` that returns the body, which was read already, again."""
     given = False
 
@@ -156,7 +156,7 @@ def _again(body: bytes, receive: Receive) -> Receive:
     return replay
 
 
-async def _say(send: Send, status: int, headers: dict[str, str] | None = None) -> None:
+async def _respond(send: Send, status: int, headers: dict[str, str] | None = None) -> None:
     pairs = [(name.lower().encode(), value.encode()) for name, value in (headers or {}).items()]
     await send({"type": "http.response.start", "status": status, "headers": pairs})
     await send({"type": "http.response.body", "body": b""})

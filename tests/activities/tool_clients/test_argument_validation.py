@@ -31,7 +31,7 @@ def of(**properties: Any) -> Schema:
         ({"guests": 1, "dya": "x"}, ["dya: there is no such argument; expected one of: guests, day"]),
     ],
 )
-def test_model_is_told_what_does_not_fit(arguments: dict[str, Any], faults: list[str]) -> None:
+def test_each_invalid_argument_has_an_error(arguments: dict[str, Any], faults: list[str]) -> None:
     assert argument_errors(GUESTS, arguments) == faults
 
 
@@ -49,7 +49,7 @@ def test_faults_are_few_and_short() -> None:
         {"type": "object", "$ref": "#/$defs/a", "$defs": {"a": of(other={})}},
     ],
 )
-def test_schema_that_declares_elsewhere_allows_what_it_allows(schema: Schema) -> None:
+def test_schemas_that_declare_properties_elsewhere_accept_valid_arguments(schema: Schema) -> None:
     assert argument_errors(schema, {"guests": 1, "other": "x"}) == []
 
 
@@ -70,7 +70,7 @@ def test_schema_that_declares_elsewhere_allows_what_it_allows(schema: Schema) ->
         },
     ],
 )
-def test_schema_that_leads_nowhere_or_has_no_end_is_refused(schema: Schema) -> None:
+def test_an_unusable_schema_is_refused(schema: Schema) -> None:
     with pytest.raises(UnusableSchema):
         argument_errors(schema, {"a": "x"})
 
@@ -84,7 +84,7 @@ def test_schema_may_refer_to_itself() -> None:
     ]
 
 
-def test_pattern_takes_no_longer_on_a_text_made_for_it() -> None:
+def test_a_pattern_takes_no_longer_on_a_text_crafted_against_it() -> None:
     # Backtracking engines need 2 to the power of 5,000 steps for this one.
     assert argument_errors(of(a={"pattern": "^(a+)+$"}), {"a": "a" * 5_000 + "!"}) != []
 
@@ -105,7 +105,7 @@ def test_call_whose_patterns_take_too_many_steps_is_not_checked() -> None:
         argument_errors(schema, {"a": ["ab" * 5_000] * 100})
 
 
-def test_reference_into_a_value_finds_no_pattern_of_another_engine() -> None:
+def test_a_reference_into_a_value_cannot_use_an_unsafe_pattern() -> None:
     hidden: Schema = {"patternProperties": {"^(a+)+$": {}}}
     schema = of(a={"default": hidden, "$ref": "#/properties/a/default"})
     with pytest.raises(UnusableSchema, match="patternProperties"):

@@ -62,14 +62,14 @@ def test_a_zone_that_does_not_exist_is_explained_to_the_model(zone: str) -> None
     assert "no time zone" in str(fault(builtin_tool("current_time"), {"time_zone": zone}))
 
 
-def test_the_end_of_a_session_leaves_its_reason() -> None:
+def test_ending_a_session_assigns_the_reason() -> None:
     tool = builtin_tool("end_session", reason="Why.")
     assert run(tool, {"reason": " wrong number "}).assigned == {"call_disposition": "wrong number"}
     assert "required" in str(fault(tool, {}))
     assert run(builtin_tool("end_session"), {}).assigned == {}
 
 
-def test_a_hand_over_leaves_its_target() -> None:
+def test_a_hand_over_assigns_its_target() -> None:
     tool = builtin_tool("hand_over", to="{{desk.number | +39055}}", reason="Why.")
     result = run(tool, {"reason": "a complaint"}, {"desk": {"number": "+49"}})
     assert result.assigned == {"handed_over_to": "+49", "call_disposition": "a complaint"}
@@ -77,7 +77,7 @@ def test_a_hand_over_leaves_its_target() -> None:
     assert run(tool, {"reason": "a complaint"}).assigned["handed_over_to"] == "+39055"
 
 
-def test_a_hand_over_to_nobody_is_refused() -> None:
+def test_a_hand_over_without_a_target_is_refused() -> None:
     assert fault(builtin_tool("hand_over", to="{{nobody}}"), {}).code == "invalid_tool"
 
 
@@ -99,7 +99,7 @@ async def test_built_in_tools_are_offered_and_called_like_others() -> None:
     await dispatcher.close()
 
 
-async def test_a_mocked_hand_over_still_leaves_its_target() -> None:
+async def test_a_mocked_hand_over_still_assigns_its_target() -> None:
     dispatcher = ToolDispatcher(credentials={})
     tool = builtin_tool("hand_over", to="+39055")
     call = call_of(tool, {}, mocks=(ToolMock(tool="hand_over", result="ok"),))

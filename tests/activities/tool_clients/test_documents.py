@@ -65,13 +65,13 @@ async def test_passages_are_json_with_their_source() -> None:
 
 
 @pytest.mark.parametrize("arguments", [{}, {"query": ""}, {"query": 7}, {"query": "x" * 501}, {"query": "x", "k": 1}])
-async def test_arguments_of_another_form_are_told_to_the_model(arguments: dict[str, Any]) -> None:
+async def test_malformed_arguments_are_an_error_for_the_model(arguments: dict[str, Any]) -> None:
     with pytest.raises(ToolFailed) as failure:
         await ToolDispatcher(credentials={}, documents=Searched()).run(call(arguments))
     assert (failure.value.code, failure.value.retryable) == ("invalid_arguments", False)
 
 
-async def test_a_store_that_is_down_is_asked_again() -> None:
+async def test_a_search_is_retried_while_the_store_is_down() -> None:
     with pytest.raises(ToolFailed) as failure:
         await ToolDispatcher(credentials={}, documents=Searched(is_down=True)).run(call({"query": "fish"}))
     assert (failure.value.code, failure.value.retryable) == ("connection_failed", True)

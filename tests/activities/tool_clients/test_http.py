@@ -92,7 +92,7 @@ async def test_templates_see_context_arguments_and_declared_credentials(
 
 
 @pytest.mark.parametrize("value", ["../admin", "a/b", "a?x=1", "a#b", "%2e%2e", "ä\u2028", "a\r\nb", "x@evil.example"])
-async def test_value_in_an_address_stays_one_piece_of_it(
+async def test_a_value_in_an_address_stays_one_segment_of_it(
     service: HTTPServer, dispatcher: ToolDispatcher, value: str
 ) -> None:
     paths: list[str] = []
@@ -111,7 +111,9 @@ async def test_value_in_an_address_stays_one_piece_of_it(
 
 
 @pytest.mark.parametrize("value", [".", ".."])
-async def test_value_that_would_climb_is_not_sent(service: HTTPServer, dispatcher: ToolDispatcher, value: str) -> None:
+async def test_a_value_with_a_path_traversal_is_not_sent(
+    service: HTTPServer, dispatcher: ToolDispatcher, value: str
+) -> None:
     tool = http_tool(service.url_for("/guests/{{day}}/notes"), method="GET")
     assert (await failure_of(dispatcher, call_of(tool, {"day": value}))).code == "invalid_arguments"
     assert not service.log
@@ -208,7 +210,7 @@ async def test_unusual_encodings_are_read_as_far_as_they_can_be(
     assert (await dispatcher.run(call_of(http_tool(url)))).content == "Tisch \ufffd"
 
 
-async def test_answer_without_words_says_that_it_is_done(service: HTTPServer, dispatcher: ToolDispatcher) -> None:
+async def test_an_empty_answer_is_reported_as_done(service: HTTPServer, dispatcher: ToolDispatcher) -> None:
     service.expect_request("/").respond_with_data("", status=204)
     result = await dispatcher.run(call_of(http_tool(service.url_for("/"), assign={"x": "a"})))
     assert result.content == "Done: the service answered 204 without content."
@@ -312,7 +314,7 @@ def in_half_a_minute() -> str:
         (lambda: "soon", None, None),
     ],
 )
-async def test_service_says_when_to_come_back(
+async def test_the_service_can_set_the_retry_delay(
     service: HTTPServer, dispatcher: ToolDispatcher, value: Callable[[], str], least: float | None, most: float | None
 ) -> None:
     url = answering(service, "busy", status=429, headers={"Retry-After": value()}, content_type="text/plain")
@@ -328,15 +330,15 @@ async def test_redirect_is_not_followed(service: HTTPServer, dispatcher: ToolDis
     assert len(service.log) == 1
 
 
-async def test_long_refusal_is_cut(service: HTTPServer, dispatcher: ToolDispatcher) -> None:
+async def test_a_long_error_answer_is_cut(service: HTTPServer, dispatcher: ToolDispatcher) -> None:
     url = answering(service, "z" * 200_000, status=500, content_type="text/plain")
     assert len(str(await failure_of(dispatcher, call_of(http_tool(url))))) < 2_200
 
 
-async def test_page_of_bytes_is_not_quoted_in_a_refusal(service: HTTPServer, dispatcher: ToolDispatcher) -> None:
+async def test_a_binary_error_page_is_not_quoted(service: HTTPServer, dispatcher: ToolDispatcher) -> None:
     url = answering(service, b"\x00\x01", status=500, content_type="application/octet-stream")
-    told = str(await failure_of(dispatcher, call_of(http_tool(url))))
-    assert told == "The service answered 500 Internal Server Error."
+    message = str(await failure_of(dispatcher, call_of(http_tool(url))))
+    assert message == "The service answered 500 Internal Server Error."
 
 
 async def test_service_that_does_not_answer_in_time_may_be_called_again(dispatcher: ToolDispatcher) -> None:
@@ -351,7 +353,7 @@ async def test_service_that_cannot_be_reached_may_be_called_again(dispatcher: To
     assert (failure.code, failure.retryable) == ("connection_failed", True)
 
 
-async def test_refused_address_is_said_to_the_operator_and_not_to_the_model(
+async def test_a_refused_address_is_logged_and_not_shown_to_the_model(
     service: HTTPServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     dispatcher = ToolDispatcher(credentials={})
@@ -363,7 +365,7 @@ async def test_refused_address_is_said_to_the_operator_and_not_to_the_model(
     assert not service.log
 
 
-async def test_defect_in_here_is_a_failed_call_and_not_a_failed_turn(
+async def test_an_internal_error_fails_the_call_and_not_the_turn(
     service: HTTPServer, dispatcher: ToolDispatcher, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def broken(*_: object) -> None:

@@ -68,10 +68,10 @@ async def test_only_allowed_tools_are_offered_and_called(server: McpService, dis
     failure = await failure_of(dispatcher, call_of(tool, called="crm__structured"))
     assert failure.code == "unknown_tool"
     assert "crm__find, crm__tools_rich_v1" in str(failure)
-    assert not server.heard("tools/call")
+    assert not server.requests("tools/call")
 
 
-async def test_server_is_asked_once_in_a_while(server: McpService) -> None:
+async def test_the_tool_list_is_cached_for_a_while(server: McpService) -> None:
     clock = Clock()
     guard = EgressGuard(LOOPBACK)
     tools = McpTools(guard=guard, credentials=Credentials({}, {}), clock=clock)
@@ -79,16 +79,16 @@ async def test_server_is_asked_once_in_a_while(server: McpService) -> None:
     first = await tools.list_tools("org", "crm", tool, {})
     clock.now += TOOL_LIST_TTL_SECONDS - 1
     assert await tools.list_tools("org", "crm", tool, {}) == first
-    assert len(server.heard("tools/list")) == 1
+    assert len(server.requests("tools/list")) == 1
     await tools.list_tools("org", "crm", mcp_tool(server.url, headers={"X-Customer": "{{id}}"}), {"id": 1})
-    assert len(server.heard("tools/list")) == 2
+    assert len(server.requests("tools/list")) == 2
     clock.now += 2
     await tools.list_tools("org", "crm", tool, {})
-    assert len(server.heard("tools/list")) == 3
+    assert len(server.requests("tools/list")) == 3
     await guard.close()
 
 
-async def test_server_that_fails_takes_nothing_but_its_tools(
+async def test_a_server_that_fails_loses_only_its_own_tools(
     server: McpService, caplog: pytest.LogCaptureFixture
 ) -> None:
     clock = Clock()
@@ -105,7 +105,7 @@ async def test_server_that_fails_takes_nothing_but_its_tools(
     assert await tools.list_tools("org", "crm", tool, {}) == seen
     clock.now += FAILED_TOOL_LIST_TTL_SECONDS
     assert await tools.list_tools("org", "crm", tool, {}) == seen
-    assert len(server.heard("tools/list")) == 3
+    assert len(server.requests("tools/list")) == 3
     await guard.close()
 
 
@@ -117,13 +117,16 @@ async def test_server_whose_credential_is_not_set_offers_nothing(
     assert not server.journal
 
 
-async def test_organizations_ask_a_server_under_credentials_of_their_own(server: McpService) -> None:
+async def test_each_organization_lists_tools_with_its_own_credentials(server: McpService) -> None:
     own = {"org_a": {"TOKEN": "token-of-a"}, "org_b": {"TOKEN": "token-of-b"}}
     dispatcher = ToolDispatcher(credentials={}, organization_credentials=own, allowlist=LOOPBACK)
     tool = mcp_tool(server.url, secrets=["TOKEN"], headers={"Authorization": "{{secrets.TOKEN}}"})
     for organization in ("org_a", "org_b", "org_c"):
         await dispatcher.list_tools(organization, {"crm": tool}, ["crm"], {})
-    assert [heard.headers["authorization"] for heard in server.heard("tools/list")] == ["token-of-a", "token-of-b"]
+    assert [request.headers["authorization"] for request in server.requests("tools/list")] == [
+        "token-of-a",
+        "token-of-b",
+    ]
     await dispatcher.close()
 
 
@@ -137,11 +140,11 @@ async def test_tool_is_called_with_arguments_and_key(
     server.legacy = legacy
     result = await dispatcher.run(call_of(mcp_tool(server.url), {"name": "Ann"}, called="crm__find"))
     assert (result.content, result.error) == ("Ann is customer 7.", None)
-    (heard,) = server.heard("tools/call")
-    assert CallToolRequest.model_validate(heard.message).params.arguments == {"name": "Ann"}
-    assert heard.message["params"]["_meta"]["idempotency-key"] == KEY
-    assert heard.headers["idempotency-key"] == KEY
-    assert bool(server.heard("initialize")) == legacy
+    (request,) = server.requests("tools/call")
+    assert CallToolRequest.model_validate(request.message).params.arguments == {"name": "Ann"}
+    assert request.message["params"]["_meta"]["idempotency-key"] == KEY
+    assert request.headers["idempotency-key"] == KEY
+    assert bool(server.requests("initialize")) == legacy
 
 
 @pytest.mark.parametrize(
@@ -151,7 +154,7 @@ async def test_tool_is_called_with_arguments_and_key(
         ("crm__structured", '{\n  "customers": 7\n}'),
     ],
 )
-async def test_answer_is_told_as_text(
+async def test_an_answer_is_returned_as_text(
     server: McpService, dispatcher: ToolDispatcher, called: str, content: str
 ) -> None:
     result = await dispatcher.run(call_of(mcp_tool(server.url), called=called))
@@ -181,10 +184,10 @@ async def test_credentials_and_variables_reach_the_server_and_no_log(
         await dispatcher.run(call)
         server.faults["tools/call"] = [401]
         failure = await failure_of(dispatcher, call)
-    assert all(heard.query == "key=t0p-s3cret%2F%2B%20token" for heard in server.journal)
-    assert all(heard.headers["authorization"] == f"Bearer {TOKEN}" for heard in server.journal)
-    assert all(heard.headers["x-customer"] == "7" for heard in server.journal)
-    assert all(heard.headers["accept-encoding"] == "identity" for heard in server.journal)
+    assert all(request.query == "key=t0p-s3cret%2F%2B%20token" for request in server.journal)
+    assert all(request.headers["authorization"] == f"Bearer {TOKEN}" for request in server.journal)
+    assert all(request.headers["x-customer"] == "7" for request in server.journal)
+    assert all(request.headers["accept-encoding"] == "identity" for request in server.journal)
     # The server is part of this process, and its log lines quote the requests.
     logged = [f"{each.getMessage()} {each.exc_info}" for each in caplog.records if each.name != "uvicorn.access"]
     assert any("Sending client message" in line for line in logged)
@@ -195,13 +198,13 @@ async def test_credentials_and_variables_reach_the_server_and_no_log(
 # --- errors -------------------------------------------------------------------------------------
 
 
-async def test_tool_that_fails_says_so_to_the_model(server: McpService, dispatcher: ToolDispatcher) -> None:
+async def test_a_failed_tool_is_reported_to_the_model(server: McpService, dispatcher: ToolDispatcher) -> None:
     failure = await failure_of(dispatcher, call_of(mcp_tool(server.url), called="crm__broken"))
     assert (failure.code, failure.retryable) == ("tool_error", False)
     assert "the customer is locked" in str(failure)
 
 
-async def test_arguments_the_server_refuses_are_told_to_the_model(
+async def test_arguments_that_the_server_rejects_are_reported_to_the_model(
     server: McpService, dispatcher: ToolDispatcher
 ) -> None:
     failure = await failure_of(dispatcher, call_of(mcp_tool(server.url), {"nome": "Ann"}, called="crm__find"))
@@ -221,7 +224,7 @@ async def test_arguments_the_server_refuses_are_told_to_the_model(
         ("crm__patient", 501, False),
     ],
 )
-async def test_call_that_may_have_been_made_is_made_again_only_when_that_changes_nothing(
+async def test_an_error_status_is_retried_only_where_a_repeat_is_safe(
     server: McpService, dispatcher: ToolDispatcher, called: str, status: int, retryable: bool
 ) -> None:
     server.faults["tools/call"] = [status]
@@ -229,10 +232,10 @@ async def test_call_that_may_have_been_made_is_made_again_only_when_that_changes
     failure = await failure_of(dispatcher, call_of(mcp_tool(server.url), {"name": "Ann"}, called=called))
     assert (failure.code, failure.status, failure.retryable) == ("http_error", status, retryable)
     assert failure.retry_after == 3.0
-    assert len(server.heard("tools/call")) == 1
+    assert len(server.requests("tools/call")) == 1
 
 
-async def test_call_that_was_not_made_yet_is_made_again(server: McpService, dispatcher: ToolDispatcher) -> None:
+async def test_a_call_that_was_not_made_is_retried(server: McpService, dispatcher: ToolDispatcher) -> None:
     server.faults["tools/list"] = [500]
     failure = await failure_of(dispatcher, call_of(mcp_tool(server.url), {"name": "Ann"}, called="crm__find"))
     assert (failure.code, failure.retryable) == ("http_error", True)
@@ -242,7 +245,7 @@ async def test_call_that_was_not_made_yet_is_made_again(server: McpService, disp
 
 
 @pytest.mark.parametrize(("called", "retryable"), [("crm__slow", False), ("crm__patient", True)])
-async def test_server_that_takes_too_long_is_left(
+async def test_a_slow_server_is_a_timeout(
     server: McpService, dispatcher: ToolDispatcher, called: str, retryable: bool
 ) -> None:
     tool = mcp_tool(server.url, timeout_seconds=2.0)
@@ -265,4 +268,4 @@ async def test_redirect_is_not_followed(server: McpService, dispatcher: ToolDisp
     server.headers = {"Location": "/mcp"}
     failure = await failure_of(dispatcher, call_of(mcp_tool(server.url), {"name": "Ann"}, called="crm__find"))
     assert (failure.code, failure.status) == ("http_error", 307)
-    assert not server.heard("tools/call")
+    assert not server.requests("tools/call")

@@ -29,12 +29,12 @@ async def test_a_mock_answers_and_the_tool_assigns_from_its_answer() -> None:
     assert (result.content, result.error, result.assigned) == ('{"table":{"number":12}}', None, {"table": 12})
 
 
-async def test_a_mock_that_fails_is_told_and_not_tried_again() -> None:
+async def test_a_mocked_failure_is_reported_and_not_retried() -> None:
     result = await call(FREE, FULL, guests=5)
     assert (result.error, result.content) == ("tool_error", "Error (tool_error): every table is taken")
 
 
-async def test_a_call_that_no_mock_foresees_is_an_error_of_its_own() -> None:
+async def test_a_call_that_no_mock_matches_has_its_own_error_code() -> None:
     result = await call(FREE, FULL, guests=6)
     assert result.error == "not_mocked"
     assert "No mock of find_table matches" in result.content
@@ -48,11 +48,11 @@ async def test_arguments_are_checked_before_a_mock_answers() -> None:
 @pytest.mark.parametrize(
     ("result", "content"), [(None, "Done: the service answered without content."), ("Free.", "Free."), (3, "3")]
 )
-async def test_any_value_may_be_an_answer(result: JsonValue, content: str) -> None:
+async def test_a_mock_can_return_any_json_value(result: JsonValue, content: str) -> None:
     assert (await call(ToolMock(tool="find_table", result=result))).content == content
 
 
-async def test_the_service_hears_of_no_mocked_call(service: HTTPServer) -> None:
+async def test_a_mocked_call_does_not_reach_the_service(service: HTTPServer) -> None:
     service.expect_request("/search").respond_with_json({})
     tool = http_tool(service.url_for("/search"))
     activities = ToolActivities(

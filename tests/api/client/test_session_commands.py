@@ -20,19 +20,17 @@ async def playhead(running_api: RunningApi, caller: Caller) -> AsyncIterator[Asy
         yield client
 
 
-async def test_a_reply_that_is_heard_can_be_stopped(
-    playhead: AsyncPlayhead, caller: Caller, scripted: Scripted
-) -> None:
+async def test_a_streaming_reply_can_be_stopped(playhead: AsyncPlayhead, caller: Caller, scripted: Scripted) -> None:
     await caller.push(library(scripted(TextReply("We open at nine, always.", gate=Gate())).string))
     session = await playhead.sessions.open("library")
-    heard = playhead.sessions.stream(session.id, "When do you open?")
-    async for event in heard:
+    reply_stream = playhead.sessions.stream(session.id, "When do you open?")
+    async for event in reply_stream:
         if isinstance(event.data, ReplyDelta):
             break
     stopped = await playhead.sessions.cancel(session.id)
     assert stopped.newest is not None
     assert stopped.newest.status == "interrupted"
-    *_, last = [event async for event in heard]
+    *_, last = [event async for event in reply_stream]
     assert last.type == "turn_interrupted"
     assert isinstance(last.data, TurnClosed)
     assert stopped.reply == "We open at n"
@@ -40,7 +38,7 @@ async def test_a_reply_that_is_heard_can_be_stopped(
         await playhead.sessions.cancel(session.id)
 
 
-async def test_a_session_is_edited_answered_again_restored_and_forked(
+async def test_a_session_is_edited_regenerated_restored_and_forked(
     playhead: AsyncPlayhead, caller: Caller, scripted: Scripted
 ) -> None:
     model = scripted(TextReply("One."), TextReply("Two."), TextReply("Three."), TextReply("Elsewhere."))

@@ -80,7 +80,7 @@ def test_text_is_read_in_its_encoding(encoding: str) -> None:
     assert read("Caf\xe9, 2 \u20ac.".encode(encoding), "text") == [("", "Caf\xe9, 2 \u20ac.")]
 
 
-def test_what_cannot_be_read_has_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unreadable_files_have_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     assert reason(b"PK\x03\x04\x00\x00\xff", "text") == "unreadable"
     assert reason(b"no pdf", "pdf") == "unreadable"
     assert reason(pdf("x")[:200], "pdf") == "unreadable"
@@ -104,7 +104,7 @@ def test_passages_are_whole_paragraphs_and_longer_ones_are_divided_after_sentenc
 
 
 @pytest.mark.parametrize("name", ["faq.md", "docs/faq.MARKDOWN", "a b.txt", "menu.pdf", "x.htm"])
-def test_names_of_files_beside_an_agent_are_taken(name: str) -> None:
+def test_relative_file_names_are_accepted(name: str) -> None:
     assert file_name_error(name) is None
     assert document_format(name) is not None
 
@@ -112,5 +112,5 @@ def test_names_of_files_beside_an_agent_are_taken(name: str) -> None:
 @pytest.mark.parametrize(
     "name", ["", " ", "faq", "faq.exe", "../faq.md", "/etc/faq.md", "a//b.md", "a\\b.md", "./a.md", "a\n.md", "x" * 200]
 )
-def test_other_names_are_not(name: str) -> None:
+def test_other_file_names_are_rejected(name: str) -> None:
     assert file_name_error(name) is not None

@@ -52,7 +52,7 @@ async def test_a_file_becomes_passages_with_their_source() -> None:
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-async def test_a_hostile_file_has_a_reason(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_hostile_file_is_rejected_with_a_reason(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(api.documents.reader, "PROCESSOR_SECONDS", 1)
     content, form, reasons = HOSTILE[name]
     with pytest.raises(UnreadableDocument) as error:
@@ -74,7 +74,7 @@ async def test_files_wait_for_each_other_but_not_for_ever(monkeypatch: pytest.Mo
         await DocumentReader().read(b"x", "text")
 
 
-async def test_a_reader_that_is_not_awaited_any_more_ends_its_process() -> None:
+async def test_a_cancelled_read_ends_its_process() -> None:
     reader = DocumentReader()
     for _ in range(3):
         reading = asyncio.create_task(reader.read(b"x", "text"))

@@ -72,14 +72,14 @@ async def test_a_hand_over_ends_the_chat_with_its_target(caller: Caller, scripte
     assert (await of_v1(caller, panel))["completion_reason"] == "handed_over"
 
 
-async def test_an_end_without_its_reason_is_told_to_the_model(caller: Caller, scripted: Scripted) -> None:
+async def test_an_end_call_without_a_reason_is_returned_to_the_model(caller: Caller, scripted: Scripted) -> None:
     panel = await opened(caller, scripted(ToolCallReply("end_call"), TextReply("One more thing?")))
     shown = await panel.send("Bye.")
     assert (shown["is_completed"], panel.said[-1]) == (False, ("Bye.", "One more thing?"))
 
 
 @pytest.mark.parametrize("name", ["x" * 201, "x" * 5_000])
-async def test_a_name_that_is_too_long_is_measured_in_characters(caller: Caller, scripted: Scripted, name: str) -> None:
+async def test_the_length_limit_of_a_name_counts_characters(caller: Caller, scripted: Scripted, name: str) -> None:
     workflow_id = await imported(caller, scripted().string)
     response = await caller.post(f"/api/v1/workflow/{workflow_id}/text-chat/sessions", {"name": name})
     (detail,) = response.json()["detail"]

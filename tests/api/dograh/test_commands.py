@@ -59,7 +59,7 @@ async def test_a_name_and_a_context_are_kept_and_an_empty_name_is_none(caller: C
     assert unnamed.shown["initial_context"] == {}
 
 
-async def test_what_is_fetched_before_the_first_opening_joins_the_initial_context(
+async def test_variables_fetched_before_the_greeting_join_the_initial_context(
     caller: Caller, scripted: Scripted, httpserver: HTTPServer
 ) -> None:
     httpserver.expect_request("/who", method="POST").respond_with_json({"time_of_day": "night", "visits": 2})
@@ -95,7 +95,7 @@ async def test_a_greeting_that_fails_is_a_server_error(caller: Caller, scripted:
 # --- messages -------------------------------------------------------------------------------------------------------
 
 
-async def test_a_message_and_its_reply_count_two_with_or_without_an_expected_revision(panel: Panel) -> None:
+async def test_a_message_with_its_reply_raises_the_revision_by_two(panel: Panel) -> None:
     await panel.send("Hello?")
     assert panel.revision == 4
     without = done(await panel.post("messages", text="Hello again?"), 200)
@@ -103,11 +103,11 @@ async def test_a_message_and_its_reply_count_two_with_or_without_an_expected_rev
     assert without["session_data"]["turns"][-1]["assistant_message"]["text"] == "You said: Hello again?"
 
 
-async def test_fields_that_the_routes_do_not_know_are_ignored(panel: Panel) -> None:
+async def test_unknown_fields_are_ignored(panel: Panel) -> None:
     done(await panel.post("messages", text="Hello?", color="red"), 200)
 
 
-async def test_a_message_without_words_is_refused(panel: Panel) -> None:
+async def test_an_empty_message_is_refused(panel: Panel) -> None:
     for body, kind in (({"text": ""}, "string_too_short"), ({"text": "  "}, "value_error"), ({}, "missing")):
         (fault,) = done(await panel.caller.post(f"{panel.path}/messages", body), 422)["detail"]
         assert (fault["type"], fault["loc"][0]) == (kind, "body")
@@ -178,16 +178,16 @@ async def test_a_rewind_to_an_unknown_turn_is_not_found(panel: Panel) -> None:
     assert refused == {"detail": "Turn not found in text chat session"}
 
 
-async def test_the_run_log_tells_the_visible_branch_only(panel: Panel) -> None:
+async def test_the_run_log_has_only_the_visible_branch(panel: Panel) -> None:
     for text in ("One", "Two"):
         await panel.send(text)
     await panel.take_back(panel.turns[-1])
-    assert await told(panel) == [GREETING, "One", "You said: One"]
+    assert await logged_texts(panel) == [GREETING, "One", "You said: One"]
     await panel.send("Another two")
-    assert await told(panel) == [GREETING, "One", "You said: One", "Another two", "You said: Another two"]
+    assert await logged_texts(panel) == [GREETING, "One", "You said: One", "Another two", "You said: Another two"]
 
 
-async def told(panel: Panel) -> list[str]:
+async def logged_texts(panel: Panel) -> list[str]:
     """The messages in the run log."""
     entries = (await panel.run())["logs"]["realtime_feedback_events"]
     assert [entry["timestamp"] for entry in entries] == sorted(entry["timestamp"] for entry in entries)
@@ -215,7 +215,7 @@ async def test_an_ended_text_chat_takes_no_commands_but_another_end(panel: Panel
     assert again == first
 
 
-async def test_a_text_chat_that_ended_rewound_is_read_from_the_store_as_it_was(
+async def test_a_text_chat_that_ended_after_a_rewind_reads_the_same_from_the_store(
     running_api: RunningApi, panel: Panel
 ) -> None:
     for text in ("One", "Two"):
@@ -285,14 +285,14 @@ async def test_a_text_chat_is_found_under_its_own_agent_and_organization_only(
         assert done(await stranger.post(chats_of(panel.workflow_id), {}), 404) == missing
 
 
-async def test_a_call_without_a_key_is_refused_in_their_form(running_api: RunningApi, panel: Panel) -> None:
+async def test_a_call_without_a_key_gets_the_error_format_of_dograh(running_api: RunningApi, panel: Panel) -> None:
     async with running_api.stranger() as stranger:
         response = await stranger.get(panel.path)
     assert set(done(response, 401)) == {"detail"}
     assert response.headers["www-authenticate"] == "Bearer"
 
 
-async def test_what_is_no_json_or_no_number_is_refused_in_their_form(panel: Panel) -> None:
+async def test_invalid_json_and_ids_get_the_error_format_of_dograh(panel: Panel) -> None:
     headers = {"Content-Type": "application/json"}
     broken = await panel.caller.http.post(f"{panel.path}/messages", content="{", headers=headers)
     assert done(broken, 422)["detail"][0]["type"] == "json_invalid"
@@ -302,13 +302,13 @@ async def test_what_is_no_json_or_no_number_is_refused_in_their_form(panel: Pane
     ]
 
 
-async def test_without_a_worker_the_wait_ends_with_a_sentence(
+async def test_without_a_worker_the_request_times_out_with_an_explanation(
     running_api: RunningApi, caller: Caller, scripted: Scripted
 ) -> None:
     workflow_id = await imported(caller, scripted().string)
-    nobody = quick_settings(running_api.settings.database_url, "nobody-works-here", request_timeout_seconds=0.5)
+    without_worker = quick_settings(running_api.settings.database_url, "nobody-works-here", request_timeout_seconds=0.5)
     async with (
-        serving(nobody, running_api.client, running_api.database) as other,
+        serving(without_worker, running_api.client, running_api.database) as other,
         other.caller(caller.organization) as alone,
     ):
         late = done(await alone.post(chats_of(workflow_id), {}), 504)
@@ -335,9 +335,7 @@ async def test_a_message_while_the_agent_answers_is_refused_and_nothing_is_lost(
     assert [turn["id"] for turn in answered["session_data"]["turns"]] == [turn["id"] for turn in panel.turns]
 
 
-async def test_a_call_of_a_tool_that_is_not_there_is_told_in_the_log_as_text(
-    caller: Caller, scripted: Scripted
-) -> None:
+async def test_the_result_of_an_unknown_tool_is_text_in_the_run_log(caller: Caller, scripted: Scripted) -> None:
     model = scripted(ToolCallReply("nowhere", '{"floor": 2}'), TextReply("I am here."))
     panel = await Panel.open(caller, await imported(caller, model.string))
     await panel.send("Go away.")

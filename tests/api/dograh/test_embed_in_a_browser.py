@@ -38,7 +38,7 @@ async def port() -> AsyncIterator[int]:
         yield port
 
 
-async def test_page_of_the_tokens_origin_holds_a_chat_and_no_other_reads_it(
+async def test_only_a_page_of_the_tokens_origin_can_hold_a_chat(
     running_api: RunningApi, caller: Caller, scripted: Callable[..., ScriptedModel], port: int, page: Page
 ) -> None:
     agent = await caller.push(library(scripted().string))

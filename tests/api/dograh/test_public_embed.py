@@ -123,7 +123,7 @@ async def test_messages_of_the_wrong_form_are_refused(widget: Widget) -> None:
     done(await widget.http.post(f"{EMBED}/init", json={"token": 7}), 422)
 
 
-async def test_variables_of_the_page_that_do_not_fit_are_left_out(widget: Widget, caller: Caller) -> None:
+async def test_invalid_variables_of_the_page_are_left_out(widget: Widget, caller: Caller) -> None:
     opened = await widget.open(**{" plan ": "gold", "a.b": 1, "provider": "x", "long": "y" * 3_000, "nul": "\x00"})
     path = f"/api/v1/workflow/{opened['config']['workflow_id']}/text-chat/sessions/{opened['workflow_run_id']}"
     assert done(await caller.get(path), 200)["initial_context"] == {"plan": "gold", "long": "y" * 2_000}
@@ -254,7 +254,7 @@ async def test_chat_ends_at_fifty_turns_also_at_two_apis_at_once(site: Site, wid
 
 
 @pytest.mark.parametrize("ahead", [None, 2])
-async def test_message_that_was_counted_before_another_opens_no_turn_after_it(
+async def test_message_counted_before_the_last_turn_opens_no_turn_after_it(
     site: Site, widget: Widget, monkeypatch: pytest.MonkeyPatch, ahead: int | None
 ) -> None:
     monkeypatch.setattr("api.dograh.embed_limits.MAX_TURNS", 3)
@@ -296,7 +296,7 @@ async def test_failed_turns_count_too(
         assert done(await visitor.post("messages", text="Hello?"), 429) == LAST_TURN
 
 
-async def test_address_opens_so_many_chats_at_both_apis_together(site: Site, caller: Caller) -> None:
+async def test_chats_of_an_address_are_limited_across_apis(site: Site, caller: Caller) -> None:
     token = await site.token(caller)
     async with site.visitor(token) as one, site.visitor(token, api=1) as other, site.visitor(token) as neighbour:
         other.http.headers["x-forwarded-for"] = one.http.headers["x-forwarded-for"].replace("::1", "::abcd")
@@ -313,7 +313,7 @@ async def test_address_opens_so_many_chats_at_both_apis_together(site: Site, cal
         done(await one.init(), 429)
 
 
-async def test_token_opens_so_many_chats_at_both_apis_together(site: Site, caller: Caller) -> None:
+async def test_chats_of_a_token_are_limited_across_apis(site: Site, caller: Caller) -> None:
     token = await site.token(caller)
     other_token = await site.token(caller)
 
@@ -328,7 +328,7 @@ async def test_token_opens_so_many_chats_at_both_apis_together(site: Site, calle
     assert await opened(1) == 200
 
 
-async def test_session_sends_so_many_messages_at_once(site: Site, widget: Widget) -> None:
+async def test_messages_of_a_session_are_rate_limited(site: Site, widget: Widget) -> None:
     await widget.open()
     for number in range(5):
         await widget.send(f"Message {number}")
@@ -436,7 +436,7 @@ async def test_tokens_expire_and_are_used_up(site: Site, caller: Caller) -> None
 # --- pages ----------------------------------------------------------------------------------------------------------
 
 
-async def test_pages_of_the_tokens_origins_only_read_answers(site: Site, widget: Widget, caller: Caller) -> None:
+async def test_only_pages_of_the_tokens_origins_can_read_responses(site: Site, widget: Widget, caller: Caller) -> None:
     await widget.open()
     paths = {f"{EMBED}/init": "POST", f"{EMBED}/config/{widget.token}": "GET", widget.path: "GET"}
     paths |= {f"{widget.path}/messages": "POST", f"{widget.path}/end": "POST"}
@@ -465,7 +465,7 @@ async def test_pages_of_the_tokens_origins_only_read_answers(site: Site, widget:
         assert done(own_page, 200)
 
 
-async def test_names_below_one_and_any_page_can_be_allowed(site: Site, caller: Caller) -> None:
+async def test_subdomains_and_any_origin_can_be_allowed(site: Site, caller: Caller) -> None:
     agent = await caller.push(library())
     _, below = await site.new_token(caller, agent, origins=["https://*.example.com", "http://localhost:3000"])
     _, open_to_all = await site.new_token(caller, agent, origins=["*"])
@@ -488,7 +488,7 @@ async def test_names_below_one_and_any_page_can_be_allowed(site: Site, caller: C
             assert (answer.status_code, allowed_origin(answer)) == (200, any_origin)
 
 
-async def test_origins_of_the_setting_are_not_those_of_a_token(
+async def test_allowed_origins_of_the_setting_do_not_apply_to_tokens(
     running_api: RunningApi, site: Site, caller: Caller
 ) -> None:
     token = await site.token(caller)

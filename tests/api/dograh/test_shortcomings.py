@@ -49,9 +49,7 @@ async def test_1_a_turn_goes_on_when_the_request_that_began_it_is_gone(caller: C
     assert (panel.turns[-1]["status"], panel.data["status"], panel.revision) == ("completed", "idle", 4)
 
 
-async def test_2_the_usage_of_a_run_is_what_the_ledger_has_once_for_each_turn(
-    caller: Caller, scripted: Scripted
-) -> None:
+async def test_2_the_usage_of_a_run_counts_each_turn_of_the_ledger_once(caller: Caller, scripted: Scripted) -> None:
     model = scripted(
         ToolCallReply(TO_VISIT),
         TextReply("Which day?"),
@@ -72,7 +70,7 @@ async def test_2_the_usage_of_a_run_is_what_the_ledger_has_once_for_each_turn(
     assert Decimal(str(run["cost_info"]["total_cost_usd"])) == sum(Decimal(row["cost"]["total"]) for row in rows)
 
 
-async def test_3_tokens_of_a_reply_that_an_end_overtook_are_billed(caller: Caller, scripted: Scripted) -> None:
+async def test_3_tokens_of_a_reply_pending_at_the_end_are_billed(caller: Caller, scripted: Scripted) -> None:
     gate = Gate()
     panel = await opened(caller, scripted(TextReply("At nine.", gate=gate)))
     sending = asyncio.create_task(panel.post("messages", text="When do you open?"))
@@ -120,7 +118,7 @@ async def test_6_a_rewind_restores_the_gathered_context_everywhere(caller: Calle
         *(ToolCallReply(TO_VISIT), TextReply("Which day?")),
         *(ToolCallReply(TO_GOODBYE), ToolCallReply("record_variables", '{"day": "Tuesday"}')),
     )
-    workflow_id = await with_a_way_back(caller, model)
+    workflow_id = await imported_without_an_end_node(caller, model)
     panel = await Panel.open(caller, workflow_id)
     await panel.send("I need a visit.")
     await panel.send("On Tuesday.")
@@ -134,7 +132,7 @@ async def test_6_a_rewind_restores_the_gathered_context_everywhere(caller: Calle
     assert (await panel.run())["gathered_context"] == restored
 
 
-async def with_a_way_back(caller: Caller, model: ScriptedModel) -> int:
+async def imported_without_an_end_node(caller: Caller, model: ScriptedModel) -> int:
     """The dental practice, whose last node does not end the conversation."""
     workflow_id = await imported(caller, model.string)
     (agent,) = [each for each in await caller.items("/v1/agents") if each["workflow_id"] == workflow_id]
@@ -143,7 +141,7 @@ async def with_a_way_back(caller: Caller, model: ScriptedModel) -> int:
     return int((await caller.push(definition))["workflow_id"])
 
 
-async def test_7_what_was_rewound_away_is_listed_compared_and_restored(caller: Caller, scripted: Scripted) -> None:
+async def test_7_discarded_branches_are_listed_compared_and_restored(caller: Caller, scripted: Scripted) -> None:
     panel = await opened(caller, scripted())
     for text in ("One", "Another one", "Yet another"):
         await panel.send(text)
@@ -157,8 +155,8 @@ async def test_7_what_was_rewound_away_is_listed_compared_and_restored(caller: C
 
     compared = done(await caller.get(f"{path}/compare", a=branches[-1]["id"], b="active"), 200)
     assert compared["last_common_turn"]["id"] == panel.turns[0]["id"]
-    told = [[turn["user_message"]["text"] for turn in compared[side]["turns"]] for side in ("a", "b")]
-    assert told == [["One"], ["The last one"]]
+    user_texts = [[turn["user_message"]["text"] for turn in compared[side]["turns"]] for side in ("a", "b")]
+    assert user_texts == [["One"], ["The last one"]]
 
     done(await caller.post(f"{path}/{branches[-1]['id']}/restore"), 200)
     await panel.reload()
@@ -186,7 +184,7 @@ async def test_8_no_turn_repeats_the_conversation_before_it(
     assert [[sentence in document for document in documents].count(True) for sentence in sentences] == [1] * 6
 
 
-async def test_9_a_text_chat_that_nobody_talks_to_ends_by_itself(caller: Caller, scripted: Scripted) -> None:
+async def test_9_an_idle_text_chat_ends_by_itself(caller: Caller, scripted: Scripted) -> None:
     workflow_id = await imported(caller, scripted().string)
     (agent,) = [each for each in await caller.items("/v1/agents") if each["workflow_id"] == workflow_id]
     await caller.push({**agent["definition"], "limits": {"inactivity_seconds": 5}})
@@ -207,7 +205,7 @@ async def test_9_a_text_chat_that_nobody_talks_to_ends_by_itself(caller: Caller,
     assert (await panel.run())["usage_info"]["call_duration_seconds"] >= 5
 
 
-async def test_10_a_simulated_caller_is_switched_on_and_talks(caller: Caller, scripted: Scripted) -> None:
+async def test_10_a_simulated_user_is_switched_on_and_talks(caller: Caller, scripted: Scripted) -> None:
     panel = await opened(caller, scripted(TextReply("We open at nine.")))
     assert panel.data["simulator"] == {"enabled": False, "config": {}}
     waiting = Gate()
@@ -226,7 +224,7 @@ async def test_10_a_simulated_caller_is_switched_on_and_talks(caller: Caller, sc
     assert panel.said == [(None, GREETING), ("When do you open?", "We open at nine.")]
 
 
-async def test_11_a_reply_is_done_when_the_model_is_done(
+async def test_11_a_reply_is_complete_when_the_model_is_done(
     running_api: RunningApi, caller: Caller, scripted: Scripted
 ) -> None:
     panel = await opened(caller, scripted(TextReply("At nine.")))

@@ -10,7 +10,7 @@ from tests.support.running_api import Caller, Json
 from tests.support.waiting import eventually
 
 
-async def test_a_client_of_the_seed_product_gets_exactly_the_documented_json(
+async def test_a_client_of_dograh_gets_exactly_the_documented_json(
     caller: Caller, scripted: Callable[..., ScriptedModel]
 ) -> None:
     looking_back = Gate()
@@ -39,15 +39,15 @@ async def test_a_client_of_the_seed_product_gets_exactly_the_documented_json(
 
     # The variables of the current node are extracted after the end, and are part of the run.
     looking_back.open()
-    same_as(documented("run"), await eventually(lambda: run_that_knows_the_day(panel)))
+    same_as(documented("run"), await eventually(lambda: run_with_the_day(panel)))
 
 
-async def run_that_knows_the_day(panel: Panel) -> Json | None:
+async def run_with_the_day(panel: Panel) -> Json | None:
     run = await panel.run()
     return run if "day" in run["gathered_context"] else None
 
 
-async def test_a_conversation_that_comes_to_its_end_by_itself_is_completed(
+async def test_a_conversation_that_reaches_the_end_node_is_completed(
     caller: Caller, scripted: Callable[..., ScriptedModel]
 ) -> None:
     model = scripted(

@@ -37,7 +37,7 @@ async def streamed(caller: Caller, path: str, **body: Any) -> list[Event]:
         return await Stream(response.aiter_lines()).rest()
 
 
-async def test_a_chat_opens_as_a_stream_whose_end_is_the_plain_answer(caller: Caller, scripted: Scripted) -> None:
+async def test_a_chat_opened_as_a_stream_ends_with_the_plain_response(caller: Caller, scripted: Scripted) -> None:
     workflow_id = await imported(caller, scripted().string)
     events = await streamed(caller, f"{chats_of(workflow_id)}/stream", name="Trial", initial_context={"a": 1})
     assert words(events) == GREETING
@@ -64,7 +64,7 @@ async def test_a_greeting_of_the_model_is_streamed(caller: Caller, scripted: Scr
     assert events[-1].type == "session"
 
 
-async def test_a_reply_is_streamed_with_its_events_in_their_form(caller: Caller, scripted: Scripted) -> None:
+async def test_a_reply_is_streamed_with_its_events_in_the_format_of_dograh(caller: Caller, scripted: Scripted) -> None:
     model = scripted(ToolCallReply(TO_VISIT), TextReply("Which day?"))
     panel = await Panel.open(caller, await imported(caller, model.string))
     events = await streamed(caller, f"{panel.path}/messages/stream", text="A visit.", expected_revision=2)
@@ -97,7 +97,7 @@ async def test_a_turn_that_fails_ends_the_stream_with_the_plain_detail(caller: C
     assert (await panel.reload())["session_data"]["status"] == "error"
 
 
-async def test_what_is_refused_is_an_ordinary_answer(caller: Caller, scripted: Scripted) -> None:
+async def test_an_error_before_the_stream_is_an_ordinary_response(caller: Caller, scripted: Scripted) -> None:
     panel = await Panel.open(caller, await imported(caller, scripted().string))
     stale = await panel.post("messages/stream", text="Hello", expected_revision=1)
     assert done(stale, 409)["detail"]["actual_revision"] == 2

@@ -52,19 +52,19 @@ def session(**changes: Any) -> StoredSession:
     return StoredSession(**{**given, **changes})
 
 
-def told(talk: Conversation, **changes: Any) -> TextSession:
+def rendered(talk: Conversation, **changes: Any) -> TextSession:
     return text_session(session(**changes), view_of(talk.timeline, AGENT, "run-1"), AGENT)
 
 
 def test_numbers_and_names_are_those_of_agent_and_session() -> None:
-    shown = told(Conversation().greeted())
+    shown = rendered(Conversation().greeted())
     assert (shown.workflow_run_id, shown.workflow_id, shown.mode) == (17, 5, "textchat")
     run = run_of(session(), view_of(Conversation().greeted().timeline, AGENT, "run-1"), AGENT)
     assert (run.id, run.workflow_id, run.definition_id) == (17, 5, 3)
 
 
-def test_before_the_greeting_is_there_the_checkpoint_is_empty() -> None:
-    checkpoint = told(Conversation()).checkpoint.model_dump(mode="json")
+def test_before_the_greeting_the_checkpoint_is_empty() -> None:
+    checkpoint = rendered(Conversation()).checkpoint.model_dump(mode="json")
     assert checkpoint == {
         "version": 1,
         "anchor_turn_id": None,
@@ -77,30 +77,30 @@ def test_before_the_greeting_is_there_the_checkpoint_is_empty() -> None:
 
 def test_a_node_of_an_import_has_the_id_of_its_export_and_any_other_its_own() -> None:
     talk = Conversation().greeted()
-    assert told(talk).checkpoint.current_node_id == "1"
+    assert rendered(talk).checkpoint.current_node_id == "1"
     turn_id = talk.say("A table.")
     talk.timeline = complete(talk.timeline, answered(turn_id, "Sure.", node_id="booking"), talk.limits, at=talk.tick())
-    assert told(talk).checkpoint.current_node_id == "booking"
+    assert rendered(talk).checkpoint.current_node_id == "booking"
 
 
 def test_a_turn_that_was_stopped_has_failed_and_left_no_checkpoint() -> None:
     talk = Conversation().greeted()
     talk.say("Tell me everything.")
     talk.interrupt("It began")
-    (_, stopped) = told(talk).model_dump(mode="json")["session_data"]["turns"]
+    (_, stopped) = rendered(talk).model_dump(mode="json")["session_data"]["turns"]
     assert (stopped["status"], stopped["assistant_message"]["text"]) == ("failed", "It began")
     assert "checkpoint_after_turn" not in stopped
-    assert [message.content for message in told(talk).checkpoint.messages] == ["Good evening."]
+    assert [message.content for message in rendered(talk).checkpoint.messages] == ["Good evening."]
 
 
-def test_events_that_its_clients_do_not_know_are_left_out() -> None:
+def test_events_unknown_to_dograh_are_left_out() -> None:
     talk = Conversation().greeted()
     turn_id = talk.say("Four of us.")
     learned = TurnEvent(type="variables_extracted", created_at=talk.now, payload={"variables": {"guests": 4}})
     talk.timeline = complete(talk.timeline, answered(turn_id, "Noted.", events=(learned,)), talk.limits, at=talk.tick())
-    refusal = CommandRejected("turn_in_progress", "Wait.").rejection
-    talk.timeline = record_rejection(talk.timeline, "send_message", refusal, None, at=talk.tick())
-    assert told(talk).session_data.turns[-1].events == ()
+    rejection = CommandRejected("turn_in_progress", "Wait.").rejection
+    talk.timeline = record_rejection(talk.timeline, "send_message", rejection, None, at=talk.tick())
+    assert rendered(talk).session_data.turns[-1].events == ()
 
 
 @pytest.mark.parametrize(
@@ -112,11 +112,11 @@ def test_events_that_its_clients_do_not_know_are_left_out() -> None:
         ("the building burns", "the building burns"),
     ],
 )
-def test_the_end_is_told_as_a_disposition_beside_what_was_learned(reason: str, disposition: str) -> None:
+def test_the_end_is_shown_as_a_disposition_beside_the_gathered_context(reason: str, disposition: str) -> None:
     talk = Conversation().greeted()
     learn(talk, guests=4)
     talk.end(reason)
-    assert told(talk).gathered_context == {
+    assert rendered(talk).gathered_context == {
         "guests": 4,
         "nodes_visited": [],
         "extracted_variables": {},
@@ -125,8 +125,8 @@ def test_the_end_is_told_as_a_disposition_beside_what_was_learned(reason: str, d
         "mapped_call_disposition": disposition,
         "call_tags": [disposition],
     }
-    assert told(talk).checkpoint.gathered_context == {"guests": 4}
-    assert told(talk).session_data.turns[-1].events[-1].payload == {"reason": disposition}
+    assert rendered(talk).checkpoint.gathered_context == {"guests": 4}
+    assert rendered(talk).session_data.turns[-1].events[-1].payload == {"reason": disposition}
 
 
 @pytest.mark.parametrize(
@@ -142,9 +142,9 @@ def test_the_end_is_told_as_a_disposition_beside_what_was_learned(reason: str, d
 def test_the_disposition_joins_the_tags_once(learned: JsonValue, tags: list[str]) -> None:
     talk = Conversation().greeted()
     learn(talk, call_tags=learned)
-    assert told(talk).gathered_context["call_tags"] == learned
+    assert rendered(talk).gathered_context["call_tags"] == learned
     talk.end()
-    assert told(talk).gathered_context["call_tags"] == tags
+    assert rendered(talk).gathered_context["call_tags"] == tags
 
 
 def learn(talk: Conversation, **gathered: JsonValue) -> None:
@@ -163,21 +163,21 @@ def learn(talk: Conversation, **gathered: JsonValue) -> None:
     ],
     ids=str,
 )
-def test_the_simulator_is_shown_in_its_form_whatever_was_kept(
+def test_the_simulator_is_valid_whatever_is_stored(
     kept: dict[str, JsonValue] | None, enabled: bool, config: JsonValue
 ) -> None:
-    simulator = told(Conversation(), simulator=kept).session_data.simulator
+    simulator = rendered(Conversation(), simulator=kept).session_data.simulator
     assert (simulator.enabled, simulator.config) == (enabled, config)
 
 
-def test_what_was_fetched_before_the_opening_joins_the_initial_context() -> None:
+def test_variables_fetched_before_the_opening_join_the_initial_context() -> None:
     view = view_of(Conversation().greeted().timeline, AGENT, "run-1")
     fetched = view.model_copy(update={"head": view.head.model_copy(update={"fetched_context": {"visits": 2}})})
     assert text_session(session(), fetched, AGENT).initial_context == {"first_name": "Ada", "visits": 2}
 
 
-def test_moments_in_the_conversation_have_their_offset_written_out() -> None:
-    shown = told(Conversation().greeted()).model_dump(mode="json")
+def test_times_in_the_conversation_have_a_numeric_offset() -> None:
+    shown = rendered(Conversation().greeted()).model_dump(mode="json")
     assert shown["session_data"]["turns"][0]["created_at"] == "2026-01-01T12:00:01+00:00"
     assert shown["created_at"] == "2026-01-01T00:00:00Z"
     assert BEGINNING.isoformat() == "2026-01-01T12:00:00+00:00"

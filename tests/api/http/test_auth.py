@@ -17,7 +17,7 @@ from tests.support.waiting import eventually
 
 
 @pytest.mark.parametrize("path", ["/v1/sessions", "/v1/agents", "/v1/usage", "/v1/usage/ledger"])
-async def test_without_a_valid_key_nothing_is_shown(running_api: RunningApi, path: str) -> None:
+async def test_requests_without_a_valid_key_are_unauthenticated(running_api: RunningApi, path: str) -> None:
     for headers in (
         {},
         {"Authorization": "Bearer phk_wrong"},
@@ -38,7 +38,7 @@ async def test_health_and_the_document_need_no_key(running_api: RunningApi) -> N
             assert (await stranger.get(path)).status_code == 200
 
 
-async def test_what_belongs_to_another_organization_does_not_exist(running_api: RunningApi, caller: Caller) -> None:
+async def test_objects_of_another_organization_are_not_found(running_api: RunningApi, caller: Caller) -> None:
     agent = await caller.push(library())
     session = await caller.open("library")
     await caller.recorded(session["id"], turns=1)
@@ -81,7 +81,7 @@ async def test_a_key_is_accepted_in_either_header(running_api: RunningApi, keyle
             assert (await stranger.get("/api/v1/workflow/1/runs/1")).status_code == 401
 
 
-async def test_a_container_needs_a_key_and_is_told_how_to_get_one(keyless_api: RunningApi) -> None:
+async def test_a_container_needs_a_key_and_the_error_says_how_to_get_one(keyless_api: RunningApi) -> None:
     _, secret = await KeyStore(keyless_api.database).create("dev", "container")
     for given in ({}, {"Authorization": "Bearer dev"}):
         async with keyless_api.stranger(Host="host.docker.internal:8080", **given) as container:
@@ -91,7 +91,7 @@ async def test_a_container_needs_a_key_and_is_told_how_to_get_one(keyless_api: R
         done(await container.get("/v1/models"), 200)
 
 
-async def test_a_key_is_looked_up_once_in_a_while(running_api: RunningApi, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_key_lookup_is_cached(running_api: RunningApi, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
     authenticate = KeyStore.authenticate
 
@@ -115,23 +115,23 @@ async def keyless_api(running_api: RunningApi) -> AsyncIterator[RunningApi]:
         yield served
 
 
-async def test_keyless_calls_are_the_organization_dev_on_this_machine_only(running_api: RunningApi) -> None:
+async def test_keyless_calls_belong_to_dev_and_come_from_this_machine_only(running_api: RunningApi) -> None:
     await KeyStore(running_api.database).ensure_organization("dev", "Development")
     keyless = running_api.settings.model_copy(update={"keyless": True})
-    async with serving(keyless, running_api.client, running_api.database) as open_desk:
-        async with open_desk.stranger() as nobody:
-            await nobody.push(library(name="of-dev"))
+    async with serving(keyless, running_api.client, running_api.database) as open_api:
+        async with open_api.stranger() as keyless_client:
+            await keyless_client.push(library(name="of-dev"))
             assert (await AgentStore(running_api.database).find("dev", "of-dev")) is not None
-            seen = texts_of_names(await nobody.items("/v1/agents"))
+            seen = names_of(await keyless_client.items("/v1/agents"))
             assert "of-dev" in seen
-        async with open_desk.stranger(Authorization="Bearer dev") as must_send_one:
-            assert texts_of_names(await must_send_one.items("/v1/agents")) == seen
+        async with open_api.stranger(Authorization="Bearer dev") as dev_client:
+            assert names_of(await dev_client.items("/v1/agents")) == seen
         for headers in ({}, {"Authorization": "Bearer dev"}):
-            async with open_desk.stranger(Host="evil.example", **headers) as rebound:
+            async with open_api.stranger(Host="evil.example", **headers) as rebound:
                 problem(await rebound.get("/v1/agents"), 401, "unauthenticated")
-        async with open_desk.stranger(Authorization="Bearer phk_wrong") as mistaken:
+        async with open_api.stranger(Authorization="Bearer phk_wrong") as mistaken:
             problem(await mistaken.get("/v1/agents"), 401, "unauthenticated")
-        async with open_desk.caller() as holder:
+        async with open_api.caller() as holder:
             assert await holder.items("/v1/agents") == []
 
 
@@ -155,7 +155,7 @@ FOREIGN = (
 )
 
 
-async def test_calls_without_a_key_name_this_machine_as_their_host(keyless_api: RunningApi) -> None:
+async def test_keyless_calls_need_a_local_host_header(keyless_api: RunningApi) -> None:
     async def status(*hosts: str, address: str = "/v1/agents") -> int:
         """The status of a request with these Host headers, as no HTTP library would send them."""
         reader, writer = await asyncio.open_connection(*keyless_api.url.removeprefix("http://").split(":"))
@@ -189,10 +189,10 @@ CROSS_SITE: tuple[dict[str, str], ...] = (
 )
 
 
-async def test_no_page_of_another_site_sends_a_command_without_a_key(keyless_api: RunningApi) -> None:
+async def test_cross_site_commands_without_a_key_are_refused(keyless_api: RunningApi) -> None:
     await forget_rates(keyless_api.database)
-    async with keyless_api.stranger() as nobody:
-        document = done(await nobody.get("/openapi.json"), 200)
+    async with keyless_api.stranger() as keyless_client:
+        document = done(await keyless_client.get("/openapi.json"), 200)
         commands = [
             (method, path.format_map(defaultdict(lambda: "1")), operation.get("security") == [])
             for path, operations in document["paths"].items()
@@ -207,39 +207,41 @@ async def test_no_page_of_another_site_sends_a_command_without_a_key(keyless_api
         }
         for headers in CROSS_SITE:
             for method, path in keyed:
-                response = await nobody.http.request(method, path, headers=headers)
+                response = await keyless_client.http.request(method, path, headers=headers)
                 assert response.status_code == 401, (headers, method, path, response.text)
             for method, path in public:  # which need the token of a page, or of its visitor
-                response = await nobody.http.request(method, path, headers=headers, json={"token": "1", "text": "Hi"})
+                response = await keyless_client.http.request(
+                    method, path, headers=headers, json={"token": "1", "text": "Hi"}
+                )
                 assert response.status_code == 404, (headers, method, path, response.text)
-            assert (await nobody.http.get("/v1/sessions", headers=headers)).status_code == 401, headers
+            assert (await keyless_client.http.get("/v1/sessions", headers=headers)).status_code == 401, headers
 
 
-async def test_a_page_of_another_site_ends_no_session_and_the_own_page_does(keyless_api: RunningApi) -> None:
-    async with keyless_api.stranger() as nobody:
-        await nobody.push(library())
-        session = await nobody.open("library")
+async def test_only_a_same_origin_page_can_end_a_session_without_a_key(keyless_api: RunningApi) -> None:
+    async with keyless_api.stranger() as keyless_client:
+        await keyless_client.push(library())
+        session = await keyless_client.open("library")
         path = f"/v1/sessions/{session['id']}"
         form = {"Content-Type": "text/plain", "Origin": "http://evil.example", "Sec-Fetch-Site": "cross-site"}
-        assert (await nobody.http.post(f"{path}/end", headers=form)).status_code == 401
-        assert not (await nobody.session(session["id"]))["is_completed"]
+        assert (await keyless_client.http.post(f"{path}/end", headers=form)).status_code == 401
+        assert not (await keyless_client.session(session["id"]))["is_completed"]
         link = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
-        assert (await nobody.http.get(path, headers=link)).status_code == 200
-        assert (await nobody.http.post(f"{path}/end", headers=link)).status_code == 401
+        assert (await keyless_client.http.get(path, headers=link)).status_code == 200
+        assert (await keyless_client.http.post(f"{path}/end", headers=link)).status_code == 401
         own = {"Origin": keyless_api.url, "Sec-Fetch-Site": "same-origin"}
-        assert done(await nobody.http.post(f"{path}/end", headers=own), 200)["is_completed"]
+        assert done(await keyless_client.http.post(f"{path}/end", headers=own), 200)["is_completed"]
 
 
-async def test_dev_is_no_key_where_keys_are_asked_for(running_api: RunningApi) -> None:
+async def test_the_key_dev_is_refused_where_keys_are_required(running_api: RunningApi) -> None:
     async with running_api.stranger(Authorization="Bearer dev") as stranger:
         problem(await stranger.get("/v1/agents"), 401, "unauthenticated")
 
 
-async def test_keyless_calls_from_other_machines_are_no_way_to_start(running_api: RunningApi) -> None:
+async def test_a_keyless_api_on_a_public_address_does_not_start(running_api: RunningApi) -> None:
     exposed = running_api.settings.model_copy(update={"keyless": True, "api_host": "0.0.0.0"})
     with pytest.raises(ValueError, match="this machine only"):
         create_app(exposed.api(), client=running_api.client, database=running_api.database)
 
 
-def texts_of_names(agents: list[dict[str, str]]) -> list[str]:
+def names_of(agents: list[dict[str, str]]) -> list[str]:
     return [agent["name"] for agent in agents]

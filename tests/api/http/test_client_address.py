@@ -30,7 +30,7 @@ PROXIES = (ip_network("10.0.0.0/8"), ip_network("fd00::/8"))
         (None, [], "unknown"),
     ],
 )
-def test_address_is_the_nearest_that_is_no_trusted_proxy(peer: str | None, forwarded: list[str], address: str) -> None:
+def test_client_address_is_the_nearest_untrusted_address(peer: str | None, forwarded: list[str], address: str) -> None:
     headers = [(b"x-forwarded-for", line.encode()) for line in forwarded]
     client = None if peer is None else (peer, 50_000)
     assert client_address(Request({"type": "http", "headers": headers, "client": client}), PROXIES) == address

@@ -80,7 +80,7 @@ async def test_pages_of_allowed_origins_hold_text_chats_of_dograh(open_api: Runn
         assert (refused.status_code, refused.headers.get("access-control-allow-origin")) == (400, None)
 
 
-async def test_page_of_an_allowed_origin_needs_no_key_where_none_is_asked_for(running_api: RunningApi) -> None:
+async def test_page_of_an_allowed_origin_needs_no_key_at_a_keyless_api(running_api: RunningApi) -> None:
     for allowed, expected in (((APP,), 200), (("*",), 401), ((), 401)):
         settings = running_api.settings.model_copy(update={"keyless": True, "allowed_origins": allowed})
         async with (

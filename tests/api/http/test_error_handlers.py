@@ -76,12 +76,12 @@ async def test_bodies_are_read_strictly(
     assert message in refused["errors"][0]["message"]
 
 
-async def test_an_empty_body_is_said_to_be_missing(caller: Caller, session_id: str) -> None:
+async def test_an_empty_body_is_reported_as_missing(caller: Caller, session_id: str) -> None:
     refused = problem(await caller.post(f"/v1/sessions/{session_id}/messages"), 422, "validation_error")
     assert refused["errors"] == [{"place": "body", "message": "is required"}]
 
 
-async def test_broken_json_is_named_with_its_place(caller: Caller, session_id: str) -> None:
+async def test_invalid_json_is_reported_with_its_position(caller: Caller, session_id: str) -> None:
     response = await caller.http.post(
         f"/v1/sessions/{session_id}/messages",
         content='{"text":\n  "Hello",}',
@@ -93,9 +93,7 @@ async def test_broken_json_is_named_with_its_place(caller: Caller, session_id: s
 
 
 @pytest.mark.parametrize("text", [b'{"text": "\\ud800"}', b'{"text": "Hi", "expected_revision": NaN}'])
-async def test_what_python_takes_for_json_and_nobody_else_is_refused(
-    caller: Caller, session_id: str, text: bytes
-) -> None:
+async def test_json_that_only_python_accepts_is_refused(caller: Caller, session_id: str, text: bytes) -> None:
     response = await caller.http.post(
         f"/v1/sessions/{session_id}/messages", content=text, headers={"Content-Type": "application/json"}
     )
@@ -109,7 +107,7 @@ async def test_values_of_a_context_must_be_finite(caller: Caller, session_id: st
 
 
 @pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", None])
-async def test_a_body_that_is_not_called_json_is_refused(
+async def test_a_body_without_a_json_content_type_is_refused(
     caller: Caller, session_id: str, content_type: str | None
 ) -> None:
     headers = {"Content-Type": content_type} if content_type else {}
@@ -119,7 +117,7 @@ async def test_a_body_that_is_not_called_json_is_refused(
     problem(response, 415, "unsupported_media_type")
 
 
-async def test_the_text_of_a_message_has_a_form(caller: Caller, session_id: str) -> None:
+async def test_the_text_of_a_message_is_neither_blank_nor_too_long(caller: Caller, session_id: str) -> None:
     path = f"/v1/sessions/{session_id}/messages"
     problem(await caller.post(path, {"text": " \n"}), 422, "validation_error")
     refused = problem(await caller.post(path, {"text": "x" * 32_001}), 413, "too_large")
@@ -163,7 +161,7 @@ async def test_pages_have_limits(caller: Caller, query: Json) -> None:
         assert refused["errors"][0]["place"] == "query.limit"
 
 
-async def test_cursors_cannot_be_made_up(caller: Caller, session_id: str) -> None:
+async def test_invented_cursors_are_refused(caller: Caller, session_id: str) -> None:
     lists = ("/v1/sessions", "/v1/agents", "/v1/usage/ledger", f"/v1/sessions/{session_id}/turns")
     for path in (*lists, f"/v1/sessions/{session_id}/branches"):
         for cursor in ("x", "bm9ib2R5", "%FF", "é"):

@@ -14,15 +14,15 @@ def rendered(item: str) -> bytes:
     return json.dumps(item).encode()
 
 
-async def test_search_that_looked_at_enough_ends_the_page() -> None:
+async def test_page_ends_after_one_search_window() -> None:
     """Otherwise one request would search window after window for a rare word."""
     asked: list[int] = []
 
-    async def one_a_window(limit: int, cursor: str | None) -> Page[str]:
+    async def one_per_window(limit: int, cursor: str | None) -> Page[str]:
         asked.append(limit)
         return Page((f"found {len(asked)}",), f"window {len(asked)}")
 
-    page: Json = json.loads(bytes((await page_within_bytes(one_a_window, 50, None, rendered)).body))
+    page: Json = json.loads(bytes((await page_within_bytes(one_per_window, 50, None, rendered)).body))
     assert page == {"items": ["found 1"], "next_cursor": "window 1"}
     assert len(asked) == 1
 

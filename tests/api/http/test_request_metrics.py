@@ -54,7 +54,7 @@ async def test_figures_count_requests_by_route_and_turns_by_status(running_api: 
     assert session_id not in figures
 
 
-async def test_what_nobody_expected_is_logged_and_answered_without_its_insides(
+async def test_unexpected_error_is_logged_and_answered_without_internals(
     caller: Caller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def broken(*args: object) -> None:

@@ -37,7 +37,7 @@ def test_an_event_has_a_type_data_on_one_line_and_its_number() -> None:
     assert format_event("rewound", "{}", 7) == b"event: rewound\ndata: {}\nid: 7\n\n"
 
 
-async def test_what_goes_wrong_before_the_first_event_is_raised_and_not_sent() -> None:
+async def test_an_error_before_the_first_event_is_raised_and_not_sent() -> None:
     async def refused(*, is_refused: bool = True) -> AsyncGenerator[bytes]:
         if is_refused:
             raise LookupError("refused")
@@ -47,26 +47,26 @@ async def test_what_goes_wrong_before_the_first_event_is_raised_and_not_sent() -
         await start_stream(refused())
 
 
-async def test_everything_is_sent_to_a_client_that_takes_it() -> None:
+async def test_a_reading_client_receives_everything() -> None:
     taken, send = sender()
     await EventStream(await start_stream(two_events()), write_timeout=WRITE_TIMEOUT).stream_response(send)
     assert b"".join(taken) == b"firstsecond"
 
 
-async def test_a_client_that_wakes_up_is_told_why_it_is_dropped() -> None:
+async def test_a_stalled_client_that_resumes_receives_the_reason_it_is_dropped() -> None:
     taken, send = sender(0, 1.3 * WRITE_TIMEOUT)
     await EventStream(await start_stream(two_events()), write_timeout=WRITE_TIMEOUT).stream_response(send)
     assert taken[1] == b"first"
     assert taken[-1] == (b": dropped: this client read nothing for 1 seconds; connect again with Last-Event-ID\n\n")
 
 
-async def test_a_client_that_does_not_wake_up_loses_the_connection() -> None:
+async def test_a_stalled_client_loses_the_connection() -> None:
     taken, send = sender(0, 60)
     await EventStream(await start_stream(two_events()), write_timeout=0.05).stream_response(send)
     assert taken == [b""], "only the head of the answer was taken"
 
 
-async def test_what_the_events_come_from_is_let_go_when_the_client_is_gone() -> None:
+async def test_the_event_source_is_closed_when_the_client_is_gone() -> None:
     is_open = True
 
     async def events() -> AsyncGenerator[bytes]:

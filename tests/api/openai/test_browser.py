@@ -21,7 +21,7 @@ pytestmark = [
 
 Scripted = Callable[..., ScriptedModel]
 
-SPEECH: Final = "We open at nine, and we close at six in the evening."
+REPLY: Final = "We open at nine, and we close at six in the evening."
 CHAT: Final = """<!doctype html>
 <input aria-label="Message"><button id="send">Send</button><button id="stop">Stop</button>
 <p role="status"></p><p id="session"></p>
@@ -72,7 +72,7 @@ async def origin() -> AsyncIterator[str]:
 async def test_stop_button_of_a_browser_cuts_the_reply_and_the_conversation_goes_on(
     running_api: RunningApi, caller: Caller, origin: str, page: Page, scripted: Scripted
 ) -> None:
-    model = scripted(TextReply(SPEECH, gate=Gate()), TextReply("On Sundays at ten."))
+    model = scripted(TextReply(REPLY, gate=Gate()), TextReply("On Sundays at ten."))
     await caller.push(library(model.string))
     settings = running_api.settings.model_copy(update={"allowed_origins": (origin,)})
     async with serving(settings, running_api.client, running_api.database, running_api.hub) as api:
@@ -95,9 +95,9 @@ async def test_stop_button_of_a_browser_cuts_the_reply_and_the_conversation_goes
         assert await page.locator("#session").inner_text() == session_id
 
     _, cut, answered = (await caller.session(session_id))["turns"]
-    assert SPEECH.startswith(cut["assistant_message"]["text"])
-    assert cut["assistant_message"]["text"] != SPEECH
+    assert REPLY.startswith(cut["assistant_message"]["text"])
+    assert cut["assistant_message"]["text"] != REPLY
     assert (answered["user_message"]["text"], answered["status"]) == ("And on Sundays?", "completed")
     used = {row["turn_id"]: row["usage"]["llm"] for row in await caller.recorded(session_id, turns=3)}
     (of_the_cut,) = used[cut["id"]].values()
-    assert 0 < of_the_cut["completion_tokens"] < len(SPEECH.split()) + 10
+    assert 0 < of_the_cut["completion_tokens"] < len(REPLY.split()) + 10

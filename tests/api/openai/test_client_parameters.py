@@ -26,7 +26,7 @@ def plain_agent(model: str) -> Json:
     return library(model, start="desk", nodes={"desk": {"prompt": "Answer.", "greeting": "Good morning."}})
 
 
-async def test_fields_of_a_voice_platform_are_taken_and_named_once(official: AsyncOpenAI, caller: Caller) -> None:
+async def test_fields_of_a_voice_platform_are_accepted_and_listed_once(official: AsyncOpenAI, caller: Caller) -> None:
     await caller.push(library())
     answer = await official.chat.completions.with_raw_response.create(
         model="library",
@@ -58,9 +58,7 @@ async def test_metadata_takes_any_json(caller: Caller) -> None:
             assert (await caller.session(answer.headers["x-session-id"]))["annotations"] == kept, path
 
 
-async def test_parameters_that_cannot_be_honoured_are_refused_before_anything_happens(
-    official: AsyncOpenAI, caller: Caller
-) -> None:
+async def test_unsupported_parameters_are_refused_before_a_session_opens(official: AsyncOpenAI, caller: Caller) -> None:
     await caller.push(library())
     for name, value in {"n": 2, "logprobs": True, "tool_choice": "required", "stop": ["\n"]}.items():
         with pytest.raises(openai.BadRequestError) as refused:

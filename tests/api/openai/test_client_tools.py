@@ -187,7 +187,7 @@ async def test_a_message_without_the_call_goes_on_too_and_one_with_a_result_keep
     assert "Connected." in str(model.journal[-1].conversation)
 
 
-async def test_an_edit_before_a_waiting_call_grows_a_branch(
+async def test_an_edit_before_a_waiting_call_creates_a_branch(
     official: AsyncOpenAI, caller: Caller, scripted: Scripted
 ) -> None:
     model = scripted(TextReply("Good morning."), CALL, TextReply("Until nine."))
@@ -231,7 +231,7 @@ async def test_another_organization_and_another_agent_cannot_answer_a_call(
     [[{"type": "image_url", "image_url": {"url": "https://example.com/x.png"}}], "x" * 70_000],
     ids=["a picture", "too long"],
 )
-async def test_a_result_that_cannot_be_taken_is_refused_and_the_call_goes_on_waiting(
+async def test_an_invalid_result_is_refused_and_the_call_stays_pending(
     official: AsyncOpenAI, caller: Caller, scripted: Scripted, content: Any
 ) -> None:
     await caller.push(switchboard(scripted(CALL, TextReply("Done.")).string))
@@ -244,7 +244,7 @@ async def test_a_result_that_cannot_be_taken_is_refused_and_the_call_goes_on_wai
     assert reply(await ask(official, [*messages, result(first)])) == "Done."
 
 
-async def test_a_request_that_is_repeated_with_its_key_gets_the_same_calls_and_asks_nothing_again(
+async def test_a_repeated_request_gets_the_same_calls_without_another_model_call(
     official: AsyncOpenAI, caller: Caller, scripted: Scripted
 ) -> None:
     model = scripted(CALL, TextReply("Done."))
@@ -328,7 +328,7 @@ async def test_rest_of_a_reply_is_streamed_once_when_the_log_gets_its_start_late
     assert (roles, text) == (1, "At nine o'clock.")
 
 
-async def test_results_that_a_session_took_get_their_reply_again_after_its_end(
+async def test_repeated_results_get_their_reply_again_after_the_end(
     official: AsyncOpenAI, caller: Caller, scripted: Scripted
 ) -> None:
     model = scripted(CALL, SILENT_CALL, TextReply("You are connected."), SILENT_CALL)

@@ -51,7 +51,7 @@ async def test_a_conversation_without_a_session_begins_one_and_goes_on_in_it(
     assert len(await caller.recorded(session_id, turns=3)) == 3
 
 
-async def test_what_happens_inside_the_agent_stays_inside_and_is_counted(
+async def test_internal_tool_calls_are_hidden_and_counted(
     official: AsyncOpenAI, caller: Caller, scripted: Scripted
 ) -> None:
     model = scripted(ToolCallReply("farewell", text="Of course."), TextReply("Goodbye!"))
@@ -138,16 +138,16 @@ async def test_an_agent_that_does_not_use_system_messages_ignores_them(official:
     assert reply(completion) == "You said: Hello"
 
 
-async def test_a_conversation_that_contradicts_the_session_is_refused_and_says_nothing(
+async def test_a_conversation_that_contradicts_the_session_is_refused_without_a_turn(
     official: AsyncOpenAI, caller: Caller
 ) -> None:
     await caller.push(library())
     first = await official.chat.completions.create(model="library", messages=[user("Hello")])
     headers = {"X-Session-Id": session_of(first)}
-    for believed in ([user("Hello"), assistant("Something else")], [user("Bye"), assistant(reply(first))]):
+    for contradicting in ([user("Hello"), assistant("Something else")], [user("Bye"), assistant(reply(first))]):
         with pytest.raises(openai.BadRequestError) as refused:
             await official.chat.completions.create(
-                model="library", messages=[*believed, user("More")], extra_headers=headers
+                model="library", messages=[*contradicting, user("More")], extra_headers=headers
             )
         assert error_of(refused.value) == (400, "invalid_request_error", "conversation_mismatch", "messages")
         assert refused.value.response.headers["x-session-id"] == session_of(first)
@@ -162,7 +162,7 @@ async def test_a_conversation_that_contradicts_the_session_is_refused_and_says_n
     assert len(await caller.items("/v1/sessions")) == 1
 
 
-async def test_a_rewind_is_what_the_client_has_to_believe_next(official: AsyncOpenAI, caller: Caller) -> None:
+async def test_after_a_rewind_the_history_must_match_the_visible_branch(official: AsyncOpenAI, caller: Caller) -> None:
     await caller.push(library())
     first = await official.chat.completions.create(model="library", messages=[user("One")])
     headers = {"X-Session-Id": session_of(first)}
@@ -245,7 +245,7 @@ async def test_a_turn_that_fails_at_the_model_names_its_session(
     assert reply(again) == "Here again."
 
 
-async def test_refusals_have_the_form_and_the_status_that_clients_know(
+async def test_errors_have_the_format_and_the_status_of_openai(
     running_api: RunningApi, official: AsyncOpenAI, caller: Caller
 ) -> None:
     await caller.push(library())
@@ -253,9 +253,9 @@ async def test_refusals_have_the_form_and_the_status_that_clients_know(
     with pytest.raises(openai.NotFoundError) as unknown:
         await create(model="bookshop", messages=[user("Hello")])
     assert error_of(unknown.value) == (404, "invalid_request_error", "model_not_found", "model")
-    with pytest.raises(openai.NotFoundError) as nowhere:
+    with pytest.raises(openai.NotFoundError) as unknown_session:
         await create(model="library", messages=[user("Hello")], metadata={"session_id": "ses_none"})
-    assert nowhere.value.code == "not_found"
+    assert unknown_session.value.code == "not_found"
     with pytest.raises(openai.BadRequestError) as several:
         await create(model="library", messages=[user("Hello")], n=2)
     assert error_of(several.value) == (400, "invalid_request_error", "unsupported_parameter", "n")

@@ -67,7 +67,7 @@ async def test_a_client_that_sends_its_history_holds_one_session_at_any_api(call
     assert len(await caller.items("/v1/sessions")) == 1
 
 
-async def test_an_edited_message_grows_a_branch_and_the_old_one_can_be_gone_back_to(
+async def test_an_edited_message_creates_a_branch_and_the_old_one_can_be_continued(
     caller: Caller, visitor: Caller
 ) -> None:
     await caller.push(library())
@@ -105,7 +105,7 @@ async def test_a_regenerated_reply_is_a_branch(caller: Caller, scripted: Scripte
     ]
 
 
-async def test_two_callers_who_say_the_same_each_keep_a_session(caller: Caller, visitor: Caller) -> None:
+async def test_two_clients_with_the_same_messages_each_keep_a_session(caller: Caller, visitor: Caller) -> None:
     await caller.push(library())
     one, two = Chat(caller, visitor), Chat(visitor, caller)
     for chat in (one, two):
@@ -147,7 +147,7 @@ async def test_sessions_with_different_contexts_are_never_mixed_up(caller: Calle
         assert later["session_id"] == first["session_id"]
 
 
-async def test_messages_at_the_same_place_at_the_same_time_do_not_stop_each_other(
+async def test_concurrent_messages_after_the_same_turn_do_not_stop_each_other(
     caller: Caller, visitor: Caller, scripted: Scripted
 ) -> None:
     gate = Gate()
@@ -163,7 +163,7 @@ async def test_messages_at_the_same_place_at_the_same_time_do_not_stop_each_othe
     assert said(done(await slow, 200)) == "Second."
 
 
-async def test_a_history_that_no_session_has_is_refused_with_what_differs(caller: Caller) -> None:
+async def test_an_unknown_history_is_refused_with_the_difference(caller: Caller) -> None:
     await caller.push(library())
     chat = Chat(caller)
     await chat.say("One")
@@ -179,7 +179,7 @@ async def test_a_history_that_no_session_has_is_refused_with_what_differs(caller
     assert [text for text, _ in texts(await caller.session(chat.sessions[0]))[1:]] == ["One"]
 
 
-async def test_a_greeting_in_the_history_names_the_session_that_gave_it(caller: Caller) -> None:
+async def test_a_greeting_in_the_history_identifies_its_session(caller: Caller) -> None:
     await caller.push(library())
     greeted = await ask(caller)
     history = [assistant(said(greeted)), user("Hello")]

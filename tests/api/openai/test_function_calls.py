@@ -120,7 +120,7 @@ async def test_calls_of_one_reply_are_handed_over_one_after_the_other(
     assert results == ["Connected.", "Played."]
 
 
-async def test_callers_with_the_same_words_each_get_their_own_reply_also_after_the_end(
+async def test_clients_with_the_same_messages_each_get_their_own_reply_even_after_the_end(
     official: AsyncOpenAI, caller: Caller, scripted: Scripted
 ) -> None:
     model = scripted(SILENT_CALL, SILENT_CALL, TextReply("The first."), TextReply("The second."))

@@ -80,18 +80,18 @@ def test_the_newest_of_equal_places_is_found(talk: Conversation) -> None:
     assert found(talk, FOUR) == (again, False)
 
 
-def test_of_an_interrupted_reply_a_client_may_have_any_part_or_none(talk: Conversation) -> None:
+def test_an_interrupted_reply_matches_any_part_of_it_or_none(talk: Conversation) -> None:
     cut = talk.say("At eight.")
     talk.interrupt("You will g")
-    for heard in ("You", "You will get it"):
-        assert found(talk, FOUR, Exchange(("At eight.",), heard)) == (cut, False)
+    for received in ("You", "You will get it"):
+        assert found(talk, FOUR, Exchange(("At eight.",), received)) == (cut, False)
     assert found(talk, FOUR, Exchange(("At eight.",), None)) == (cut, False)
     later = talk.exchange("No, at nine.", "Gladly.")
     assert found(talk, FOUR, Exchange(("At eight.", "No, at nine."), "Gladly.")) == (later, False)
     assert found(talk, FOUR, Exchange(("No, at nine.",), "Gladly.")) == (later, False)
 
 
-def test_failed_turns_are_no_place_and_their_messages_may_be_joined_with_the_next(talk: Conversation) -> None:
+def test_failed_turns_do_not_match_and_their_messages_may_be_joined_with_the_next(talk: Conversation) -> None:
     talk.say("At eight.")
     talk.fail()
     assert found(talk, FOUR, Exchange(("At eight.",), None)) is None

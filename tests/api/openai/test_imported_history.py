@@ -56,7 +56,7 @@ async def test_an_unknown_history_begins_a_session_whose_turns_are_imported_and_
     assert model.journal[-1].conversation[:-1] == [*model.journal[0].conversation, ("assistant", "At what time?")]
 
 
-async def test_callers_who_begin_with_the_same_history_each_get_a_session(
+async def test_clients_that_begin_with_the_same_history_each_get_a_session(
     caller: Caller, visitor: Caller, scripted: Scripted
 ) -> None:
     """An edit of an imported message is the same request as the beginning of another conversation."""
@@ -74,7 +74,7 @@ async def test_callers_who_begin_with_the_same_history_each_get_a_session(
 
 
 @pytest.mark.parametrize("header", [None, "X-Session-Id", "X-OpenWebUI-Chat-Id"])
-async def test_an_edit_of_an_imported_message_grows_a_branch_in_the_session_that_it_names(
+async def test_an_edit_of_an_imported_message_creates_a_branch_in_the_named_session(
     caller: Caller, scripted: Scripted, header: str | None
 ) -> None:
     model = scripted()

@@ -77,7 +77,7 @@ async def test_unexpected_error_has_the_protocols_form(caller: Caller, monkeypat
 
 
 @pytest.mark.parametrize("path", ["/v1/completions", "/v1/embeddings"])
-async def test_what_is_not_here_says_what_to_use(caller: Caller, path: str) -> None:
+async def test_unsupported_endpoints_name_an_alternative(caller: Caller, path: str) -> None:
     error = error_of(await caller.post(path, {"model": "library", "prompt": "Hi"}), 404, "unknown_url")
     assert "not served here" in error["message"]
     assert "/v1/chat/completions" in error["message"] or "embedding" in error["message"]
@@ -93,7 +93,7 @@ async def test_double_and_trailing_slashes_are_served(caller: Caller) -> None:
         done(await caller.http.get(f"{caller.http.base_url}".rstrip("/") + path), 200)
 
 
-async def test_param_names_the_value_and_no_type_of_ours(caller: Caller) -> None:
+async def test_param_names_the_value_and_no_internal_type(caller: Caller) -> None:
     await caller.push(library())
     for messages, param in (
         ([{"role": "user", "content": 7}], "messages[0].content"),
@@ -116,7 +116,7 @@ async def test_param_names_the_value_and_no_type_of_ours(caller: Caller) -> None
         assert error_of(answer, 400, "validation_error")["param"] == param, answer.text
 
 
-async def test_refusal_that_no_repeat_can_cure_is_no_conflict(caller: Caller) -> None:
+async def test_error_that_a_retry_cannot_fix_is_no_conflict(caller: Caller) -> None:
     await caller.push(library())
     for text, status in (("One", 200), ("Two", 400)):
         body = {"model": "library", "messages": [user(text)]}

@@ -8,7 +8,7 @@ import pytest
 
 from api.temporal.deletion import WorkflowDeletion
 from tests.api.openai.talking import user
-from tests.api.sessions.test_erasure import erase, erased_as_they_begin, gone_from_temporal, tables_with
+from tests.api.sessions.test_erasure import erase, erased_during_creation, gone_from_temporal, tables_with
 from tests.support.api_agents import library
 from tests.support.provider import Gate, ScriptedModel, TextReply
 from tests.support.running_api import Caller, RunningApi, done, problem, texts
@@ -84,7 +84,7 @@ async def test_a_key_whose_session_was_erased_opens_none_again_at_any_api(
 async def test_a_session_that_is_erased_while_it_is_created_is_not_left_behind(
     running_api: RunningApi, caller: Caller, visitor: Caller, scripted: Scripted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    begun = erased_as_they_begin(visitor, monkeypatch)
+    begun = erased_during_creation(visitor, monkeypatch)
     await caller.push(library(scripted(TextReply(WORDS)).string))
     response = await ask(caller, "erased-early")
     assert done(response, 410)["error"]["code"] == "session_erased"

@@ -23,7 +23,7 @@ def read(*said: Said, **parameters: object) -> RequestedTurn:
     return read_request(ChatRequest.model_validate({"model": "booking-line", "messages": messages, **parameters}))
 
 
-def refusal(*said: Said, **parameters: object) -> tuple[str | None, str | None]:
+def rejection(*said: Said, **parameters: object) -> tuple[str | None, str | None]:
     """The code and parameter of a request's error."""
     with pytest.raises(ChatError) as refused:
         read(*(said or [("user", "Hello")]), **parameters)
@@ -58,17 +58,17 @@ def test_conversation_is_kept_as_the_client_sends_it_without_blank_messages() ->
     assert wanted == RequestedTurn("Four.", (*(Spoken(*each) for each in spoken), FOUR), None)  # type: ignore[arg-type]  # roles as text
 
 
-def test_a_request_without_a_user_message_asks_to_be_greeted() -> None:
+def test_a_request_without_a_user_message_asks_for_the_greeting() -> None:
     assert read(("system", "Be brief.")).text is None
     assert read().text is None
 
 
-def test_what_cannot_be_answered_is_refused() -> None:
-    assert refusal(("user", "Hello"), ("assistant", "Good")) == ("nothing_to_say", "messages")
-    assert refusal(("user", "  ")) == ("nothing_to_say", "messages")
-    assert refusal(("user", "Hello"), ("tool", "42")) == ("nothing_to_say", "messages")
+def test_messages_that_cannot_be_answered_are_refused() -> None:
+    assert rejection(("user", "Hello"), ("assistant", "Good")) == ("nothing_to_say", "messages")
+    assert rejection(("user", "  ")) == ("nothing_to_say", "messages")
+    assert rejection(("user", "Hello"), ("tool", "42")) == ("nothing_to_say", "messages")
     picture = [{"type": "image_url", "image_url": {"url": "data:"}}]
-    assert refusal(("user", picture)) == ("unsupported_message", "messages[0].content[0]")
+    assert rejection(("user", picture)) == ("unsupported_message", "messages[0].content[0]")
 
 
 @pytest.mark.parametrize(
@@ -86,13 +86,15 @@ def test_what_cannot_be_answered_is_refused() -> None:
         ("logit_bias", {"1": 5}, {}),
     ],
 )
-def test_parameters_that_change_what_is_done_are_refused(name: str, changes: object, changes_nothing: object) -> None:
-    assert refusal(**{name: changes}) == ("unsupported_parameter", name)
+def test_unsupported_parameters_are_refused_unless_they_change_nothing(
+    name: str, changes: object, changes_nothing: object
+) -> None:
+    assert rejection(**{name: changes}) == ("unsupported_parameter", name)
     assert read(("user", "Hello"), **{name: changes_nothing}).text == "Hello"
     assert read(("user", "Hello"), **{name: None}).text == "Hello"
 
 
-def test_parameters_without_effect_are_taken_and_those_that_are_not_documented_are_named() -> None:
+def test_parameters_without_effect_are_accepted_and_undocumented_ones_are_listed() -> None:
     tuning: dict[str, JsonValue] = {"temperature": 0.3, "max_tokens": 9, "user": "u-1", "store": False}
     offered: dict[str, JsonValue] = {
         "tools": [{"type": "function", "function": {"name": "f"}}],
@@ -126,7 +128,7 @@ def test_tool_messages_in_the_history_are_no_part_of_the_conversation() -> None:
 SCHEMA: dict[str, JsonValue] = {"type": "object", "properties": {"guests": {"type": "integer"}}}
 
 
-def test_response_format_is_the_form_of_the_reply() -> None:
+def test_response_format_becomes_the_reply_format() -> None:
     assert read(("user", "Hello"), response_format={"type": "json_object"}).reply_format == ReplyFormat()
     described = {"name": "booking", "description": "A booking.", "strict": True, "schema": SCHEMA}
     requested = read(("user", "Hello"), response_format={"type": "json_schema", "json_schema": described})
@@ -147,5 +149,5 @@ def test_response_format_is_the_form_of_the_reply() -> None:
         ),
     ],
 )
-def test_a_response_format_that_nothing_can_keep_is_refused(form: object, param: str) -> None:
-    assert refusal(response_format=form) == ("unsupported_parameter", param)
+def test_an_invalid_response_format_is_refused(form: object, param: str) -> None:
+    assert rejection(response_format=form) == ("unsupported_parameter", param)

@@ -225,9 +225,7 @@ UNSUPPORTED: list[tuple[dict[str, Any], str]] = [
 ]
 
 
-async def test_what_cannot_be_honoured_is_refused_before_anything_happens(
-    official: AsyncOpenAI, caller: Caller
-) -> None:
+async def test_unsupported_parameters_are_refused_before_a_session_opens(official: AsyncOpenAI, caller: Caller) -> None:
     await caller.push(library())
     for parameters, param in UNSUPPORTED:
         with pytest.raises(openai.BadRequestError) as refused:

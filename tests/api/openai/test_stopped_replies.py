@@ -22,8 +22,8 @@ from tests.support.waiting import eventually
 
 Scripted = Callable[..., ScriptedModel]
 
-SPEECH = "We open at nine, and we close at six in the evening."
-HEARD = SPEECH[: len(SPEECH) // 2]
+REPLY = "We open at nine, and we close at six in the evening."
+RECEIVED = REPLY[: len(REPLY) // 2]
 """The part of the reply that is streamed before the gate."""
 
 
@@ -39,7 +39,7 @@ def said(completion: Json) -> str:
     return str(completion["choices"][0]["message"]["content"])
 
 
-async def heard(caller: Caller, *messages: object, key: str | None = None) -> tuple[str, str]:
+async def first_words(caller: Caller, *messages: object, key: str | None = None) -> tuple[str, str]:
     """Stream a reply and close the connection after its first words; returns these words and the session's id."""
     headers = {} if key is None else {"Idempotency-Key": key}
     request = body(*messages, stream=True)
@@ -67,33 +67,33 @@ async def test_a_stopped_reply_is_cut_and_the_conversation_goes_on_with_any_part
     caller: Caller, visitor: Caller, scripted: Scripted
 ) -> None:
     """The client keeps what it received, one character, a cut word, other white space, or nothing."""
-    parts = (HEARD, SPEECH[:1], SPEECH[:9], "We  open at", None)
+    parts = (RECEIVED, REPLY[:1], REPLY[:9], "We  open at", None)
     model = scripted()
     await caller.push(library(model.string))
     history: list[object] = []
-    told: list[tuple[str, str]] = []
+    exchanges: list[tuple[str, str]] = []
     session_id = ""
     for number, kept in enumerate(parts, start=1):
-        model.script(TextReply(SPEECH, gate=Gate()), TextReply(f"On day {number} at ten."))
+        model.script(TextReply(REPLY, gate=Gate()), TextReply(f"On day {number} at ten."))
         history.append(user(f"When? {number}"))
-        begun, stopped_in = await heard(caller, *history)
+        received, stopped_in = await first_words(caller, *history)
         session_id = session_id or stopped_in
         assert stopped_in == session_id, kept
-        assert SPEECH.startswith(begun)
+        assert REPLY.startswith(received)
         await eventually(partial(is_stopped, caller, session_id))
         await model.journal[-1].hung_up()
         cut = str(texts(await caller.session(session_id))[-1][1])
-        assert SPEECH.startswith(cut)
-        assert len(cut) < len(SPEECH)
+        assert REPLY.startswith(cut)
+        assert len(cut) < len(REPLY)
 
         history += [*([] if kept is None else [assistant(kept)]), user(f"And on Sundays? {number}")]
         answer = await ask(visitor, *history)
         assert (answer["session_id"], said(answer)) == (session_id, f"On day {number} at ten."), kept
         history.append(assistant(said(answer)))
-        told += [(f"When? {number}", cut), (f"And on Sundays? {number}", said(answer))]
+        exchanges += [(f"When? {number}", cut), (f"And on Sundays? {number}", said(answer))]
     last = await ask(caller, *history, user("Really?"))
     assert last["session_id"] == session_id
-    assert texts(await caller.session(session_id))[1:] == [*told, ("Really?", "You said: Really?")]
+    assert texts(await caller.session(session_id))[1:] == [*exchanges, ("Really?", "You said: Really?")]
     rows = await caller.recorded(session_id, turns=2 * len(parts) + 2)
     assert len(rows) == 2 * len(parts) + 2
     turns = (await caller.session(session_id))["turns"]
@@ -110,8 +110,8 @@ async def test_a_barge_in_does_not_wait_for_the_reply_to_stop(
     history: list[object] = [user("Hi"), assistant("Hello.")]
     first = await ask(caller, user("Hi"))
     statuses: list[tuple[str | None, str]] = [(None, "completed"), ("Hi", "completed")]
-    for kept in (HEARD, None):
-        model.script(TextReply(SPEECH, gate=(gate := Gate())), TextReply("On Sundays at ten."))
+    for kept in (RECEIVED, None):
+        model.script(TextReply(REPLY, gate=(gate := Gate())), TextReply("On Sundays at ten."))
         history.append(user("When?"))
         request = body(*history, stream=True)
         streaming = asyncio.create_task(caller.http.post("/v1/chat/completions", json=request))
@@ -125,9 +125,9 @@ async def test_a_barge_in_does_not_wait_for_the_reply_to_stop(
         assert await turns_of(caller, answer["session_id"]) == statuses
 
 
-async def test_a_reply_that_was_cut_by_the_client_alone_is_gone_on_from(caller: Caller, scripted: Scripted) -> None:
+async def test_a_reply_that_only_the_client_cut_can_be_continued(caller: Caller, scripted: Scripted) -> None:
     """A voice platform stops speaking long after the model has finished."""
-    await caller.push(library(scripted(TextReply(SPEECH), TextReply("On Sundays at ten.")).string))
+    await caller.push(library(scripted(TextReply(REPLY), TextReply("On Sundays at ten.")).string))
     first = await ask(caller, user("When?"))
     answer = await ask(caller, user("When?"), assistant("We open at ni"), user("And on Sundays?"))
     assert answer["session_id"] == first["session_id"]
@@ -135,11 +135,11 @@ async def test_a_reply_that_was_cut_by_the_client_alone_is_gone_on_from(caller: 
 
 
 async def test_a_stopped_reply_is_regenerated(caller: Caller, visitor: Caller, scripted: Scripted) -> None:
-    model = scripted(TextReply("Hello."), TextReply(SPEECH, gate=Gate()), TextReply("At nine."))
+    model = scripted(TextReply("Hello."), TextReply(REPLY, gate=Gate()), TextReply("At nine."))
     await caller.push(library(model.string))
     history = [user("Hi"), assistant("Hello."), user("When?")]
     await ask(caller, user("Hi"))
-    _, session_id = await heard(caller, *history)
+    _, session_id = await first_words(caller, *history)
     await eventually(lambda: is_stopped(caller, session_id))
     again = await ask(visitor, *history)
     assert (again["session_id"], said(again)) == (session_id, "At nine.")
@@ -147,9 +147,9 @@ async def test_a_stopped_reply_is_regenerated(caller: Caller, visitor: Caller, s
 
 
 async def test_the_stop_of_one_reply_leaves_the_next_alone(caller: Caller, scripted: Scripted) -> None:
-    model = scripted(TextReply(SPEECH, gate=Gate()), TextReply("On Sundays at ten.", gate=(gate := Gate())))
+    model = scripted(TextReply(REPLY, gate=Gate()), TextReply("On Sundays at ten.", gate=(gate := Gate())))
     await caller.push(library(model.string))
-    _, session_id = await heard(caller, user("When?"))
+    _, session_id = await first_words(caller, user("When?"))
     await eventually(lambda: is_stopped(caller, session_id))
     asking = asyncio.create_task(ask(caller, user("When?"), user("And on Sundays?")))
     await gate.reached()
@@ -165,31 +165,31 @@ async def _is_second_pending(caller: Caller, session_id: str) -> bool:
 async def test_a_reply_with_a_key_goes_on_and_waits_for_its_client(
     caller: Caller, visitor: Caller, scripted: Scripted
 ) -> None:
-    model = scripted(TextReply(SPEECH, gate=(gate := Gate())))
+    model = scripted(TextReply(REPLY, gate=(gate := Gate())))
     await caller.push(library(model.string))
-    _, session_id = await heard(caller, user("When?"), key="k-1")
+    _, session_id = await first_words(caller, user("When?"), key="k-1")
     gate.open()
     again = await visitor.http.post(
         "/v1/chat/completions", json=body(user("When?")), headers={"Idempotency-Key": "k-1"}
     )
-    assert said(done(again, 200)) == SPEECH
+    assert said(done(again, 200)) == REPLY
     assert len(model.journal) == 1
     assert again.headers["x-session-id"] == session_id
 
 
-async def test_a_reply_with_a_key_goes_on_also_when_its_place_was_looked_for_again(
+async def test_a_reply_with_a_key_goes_on_after_a_second_lookup_of_its_session(
     running_api: RunningApi, caller: Caller, visitor: Caller, scripted: Scripted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another request has changed the session between the look-up and the message."""
-    model = scripted(TextReply("Hello."), TextReply(SPEECH, gate=(gate := Gate())))
+    model = scripted(TextReply("Hello."), TextReply(REPLY, gate=(gate := Gate())))
     await caller.push(library(model.string))
     await ask(caller, user("Hi"))
-    command, looks = Conversations.command, []
+    command, lookups = Conversations.command, []
 
     async def outdated(self: Conversations, place: Place, message_id: str, **given: Any) -> SendMessage:
         found = await command(self, place, message_id, **given)
-        looks.append(found)
-        return found.model_copy(update={"expected_revision": 0}) if len(looks) == 1 else found
+        lookups.append(found)
+        return found.model_copy(update={"expected_revision": 0}) if len(lookups) == 1 else found
 
     stop, stops = ReplyStopper.stop, []
 
@@ -203,29 +203,29 @@ async def test_a_reply_with_a_key_goes_on_also_when_its_place_was_looked_for_aga
     monkeypatch.setattr(Conversations, "command", outdated)
     monkeypatch.setattr(ReplyStopper, "stop", noted)
     history = [user("Hi"), assistant("Hello."), user("When?")]
-    _, session_id = await heard(caller, *history, key="k-1")
+    _, session_id = await first_words(caller, *history, key="k-1")
     await eventually(has_left)
     gate.open()
     again = await visitor.http.post("/v1/chat/completions", json=body(*history), headers={"Idempotency-Key": "k-1"})
-    assert said(done(again, 200)) == SPEECH
-    assert (len(looks) > 1, stops) == (True, [])
+    assert said(done(again, 200)) == REPLY
+    assert (len(lookups) > 1, stops) == (True, [])
     assert [status for _, status in await turns_of(caller, session_id)] == ["completed"] * 3
 
 
-async def test_a_reply_goes_on_without_its_client_where_the_setting_says_so(
+async def test_a_reply_goes_on_without_its_client_if_so_configured(
     running_api: RunningApi, caller: Caller, scripted: Scripted
 ) -> None:
-    model = scripted(TextReply(SPEECH, gate=(gate := Gate())))
+    model = scripted(TextReply(REPLY, gate=(gate := Gate())))
     await caller.push(library(model.string))
     settings = running_api.settings.model_copy(update={"chat_stop_on_disconnect": False})
     database = Database.open(settings.database_url)
     async with (
-        serving(settings, running_api.client, database, running_api.hub) as patient,
-        patient.caller(caller.organization) as there,
+        serving(settings, running_api.client, database, running_api.hub) as configured,
+        configured.caller(caller.organization) as there,
     ):
-        begun, session_id = await heard(there, user("When?"))
-        assert begun
-        assert HEARD.startswith(begun)
+        received, session_id = await first_words(there, user("When?"))
+        assert received
+        assert RECEIVED.startswith(received)
         gate.open()
 
         async def is_answered() -> bool:
@@ -233,11 +233,11 @@ async def test_a_reply_goes_on_without_its_client_where_the_setting_says_so(
 
         await eventually(is_answered)
     await database.aclose()
-    assert texts(await caller.session(session_id))[-1] == ("When?", SPEECH)
+    assert texts(await caller.session(session_id))[-1] == ("When?", REPLY)
 
 
 async def test_on_busy_decides_over_a_pending_reply(caller: Caller, scripted: Scripted) -> None:
-    model = scripted(TextReply(SPEECH, gate=(gate := Gate())), TextReply("On Sundays at ten."))
+    model = scripted(TextReply(REPLY, gate=(gate := Gate())), TextReply("On Sundays at ten."))
     await caller.push(library(model.string))
     session = await caller.open("library")
     named = {"metadata": {"session_id": session["id"]}}
@@ -250,10 +250,10 @@ async def test_on_busy_decides_over_a_pending_reply(caller: Caller, scripted: Sc
     assert (await asking)["choices"][0]["finish_reason"] == "length"
 
 
-async def test_a_stranger_with_the_same_first_message_stops_nothing(
+async def test_another_client_with_the_same_first_message_stops_no_reply(
     caller: Caller, visitor: Caller, scripted: Scripted
 ) -> None:
-    model = scripted(TextReply(SPEECH, gate=(gate := Gate())), TextReply("On Sundays at ten."))
+    model = scripted(TextReply(REPLY, gate=(gate := Gate())), TextReply("On Sundays at ten."))
     await caller.push(library(model.string))
     asking = asyncio.create_task(ask(caller, user("When?")))
     await gate.reached()
@@ -262,7 +262,7 @@ async def test_a_stranger_with_the_same_first_message_stops_nothing(
     assert stranger.headers["x-should-retry"] == "true"
     gate.open()
     answer = await asking
-    assert said(answer) == SPEECH
+    assert said(answer) == REPLY
     retried = await ask(visitor, user("When?"), user("And on Sundays?"))
     assert retried["session_id"] != answer["session_id"]
     assert texts(await caller.session(retried["session_id"]))[-1][0] == "When?\n\nAnd on Sundays?"

@@ -84,25 +84,25 @@ async def test_a_streamed_conversation_of_three_turns_moves_through_two_nodes(
     assert error_of(ended.value) == (410, "invalid_request_error", "session_ended", None)
 
 
-async def test_words_are_heard_before_the_reply_is_there(
+async def test_text_is_streamed_before_the_reply_is_complete(
     official: AsyncOpenAI, caller: Caller, scripted: Scripted
 ) -> None:
     model = scripted(TextReply("One moment, please.", gate=(gate := Gate())))
     await caller.push(library(model.string))
     chunks = chunks_of(official, [user("Hello")])
-    begun = [await anext(chunks), await anext(chunks)]
-    assert text_of(begun) == "One momen"
+    received = [await anext(chunks), await anext(chunks)]
+    assert text_of(received) == "One momen"
     gate.open()
-    assert text_of([*begun, *[chunk async for chunk in chunks]]) == "One moment, please."
+    assert text_of([*received, *[chunk async for chunk in chunks]]) == "One moment, please."
 
 
-async def test_a_stream_on_the_wire_is_as_the_protocol_says(caller: Caller) -> None:
+async def test_a_raw_stream_follows_the_protocol(caller: Caller) -> None:
     await caller.push(library())
     body = {"model": "library", "messages": [user("Hello")], "stream": True}
     answer = await caller.http.post("/v1/chat/completions", json=body)
     assert answer.headers["content-type"].startswith("text/event-stream")
-    *told, last, done, end = answer.text.split("\n\n")
-    assert told
+    *chunks, last, done, end = answer.text.split("\n\n")
+    assert chunks
     assert (done, end) == ("data: [DONE]", "")
     finished = json.loads(last.removeprefix("data: "))
     assert (finished["choices"][0]["delta"], finished["choices"][0]["finish_reason"]) == ({}, "stop")
@@ -117,36 +117,36 @@ async def test_the_greeting_can_be_streamed_too(official: AsyncOpenAI, caller: C
     assert greeting[-1].choices[0].finish_reason == "stop"
 
 
-async def test_a_reply_that_is_begun_anew_in_the_same_words_goes_on(
+async def test_a_retried_reply_that_begins_with_the_same_text_continues(
     official: AsyncOpenAI, caller: Caller, scripted: Scripted
 ) -> None:
     broken = InterruptedReply("We open at nine, always.", gate=(gate := Gate()))
     model = scripted(broken, TextReply("We open at nine in the morning."))
     await caller.push(library(model.string))
     chunks = chunks_of(official, [user("When?")])
-    begun = [await anext(chunks), await anext(chunks)]
-    assert text_of(begun) == "We open at n"
+    received = [await anext(chunks), await anext(chunks)]
+    assert text_of(received) == "We open at n"
     gate.open()
-    assert text_of([*begun, *[chunk async for chunk in chunks]]) == "We open at nine in the morning."
+    assert text_of([*received, *[chunk async for chunk in chunks]]) == "We open at nine in the morning."
 
 
-async def test_a_reply_that_is_begun_anew_in_other_words_ends_with_an_error(
+async def test_a_retried_reply_that_begins_with_other_text_ends_with_an_error(
     official: AsyncOpenAI, caller: Caller, scripted: Scripted
 ) -> None:
     model = scripted(InterruptedReply("Nobody will ever know.", gate=(gate := Gate())), TextReply("At nine."))
     await caller.push(library(model.string))
     key = {"Idempotency-Key": "when"}
     chunks = chunks_of(official, [user("When?")], headers=key)
-    begun = [await anext(chunks), await anext(chunks)]
+    received = [await anext(chunks), await anext(chunks)]
     gate.open()
     with pytest.raises(openai.APIError, match="restarted its reply") as restarted:
         [chunk async for chunk in chunks]
     assert restarted.value.code == "reply_restarted"
-    assert text_of(begun) == "Nobody will"
+    assert text_of(received) == "Nobody will"
     assert text_of([chunk async for chunk in chunks_of(official, [user("When?")], headers=key)]) == "At nine."
 
 
-async def test_a_turn_that_fails_after_it_was_heard_ends_with_an_error(
+async def test_a_turn_that_fails_after_streaming_text_ends_with_an_error(
     official: AsyncOpenAI, caller: Caller, scripted: Scripted
 ) -> None:
     model = scripted(InterruptedReply("We open", gate=(gate := Gate())), ErrorReply(400))
@@ -160,7 +160,7 @@ async def test_a_turn_that_fails_after_it_was_heard_ends_with_an_error(
     assert failed.value.code == "model_failed"
 
 
-async def test_what_is_refused_is_refused_before_the_stream(
+async def test_requests_are_refused_before_the_stream(
     official: AsyncOpenAI, caller: Caller, scripted: Scripted
 ) -> None:
     model = scripted(TextReply("At nine.", gate=(gate := Gate())))
@@ -177,9 +177,7 @@ async def test_what_is_refused_is_refused_before_the_stream(
     await sending
 
 
-async def test_a_model_that_refuses_is_an_error_before_or_in_the_stream(
-    official: AsyncOpenAI, caller: Caller, scripted: Scripted
-) -> None:
+async def test_a_model_error_fails_the_stream(official: AsyncOpenAI, caller: Caller, scripted: Scripted) -> None:
     await caller.push(library(scripted(ErrorReply(400)).string))
     with pytest.raises(openai.APIError) as failed:
         [chunk async for chunk in chunks_of(official, [user("When?")])]

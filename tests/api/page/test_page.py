@@ -66,7 +66,7 @@ def test_an_index_that_did_not_change_is_not_sent_again(built: Path) -> None:
     assert (answer.status_code, answer.content) == (304, b"")
 
 
-def test_a_page_that_was_not_built_says_how_to_get_it_and_is_found_once_it_is(tmp_path: Path) -> None:
+def test_an_unbuilt_page_explains_how_to_build_it_and_is_served_once_built(tmp_path: Path) -> None:
     client = client_of(tmp_path)
     assert client.get("/").text == NOT_BUILT
     (tmp_path / "index.html").write_text("built")

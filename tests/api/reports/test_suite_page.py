@@ -63,9 +63,9 @@ def read(page: bytes) -> Reading:
 # --- the page -----------------------------------------------------------------------------------
 
 
-def test_page_shows_the_outcomes_the_reasons_and_what_was_said() -> None:
+def test_page_shows_the_outcomes_the_reasons_and_the_conversations() -> None:
     page = read(page_of_report(report_of(RUNS)))
-    for told in (
+    for expected in (
         "booking-evenings",
         "✕ failed",
         CRITERION,
@@ -74,7 +74,7 @@ def test_page_shows_the_outcomes_the_reasons_and_what_was_said() -> None:
         "cut short: max_cost",
         "playhead simulate fork sui_7d1f0b2c9e55 four-on-friday --repeat 2 --turn 2",
     ):
-        assert told in page.text
+        assert expected in page.text
 
 
 def test_page_loads_nothing_and_every_link_inside_it_leads_somewhere() -> None:
@@ -91,7 +91,7 @@ def test_page_loads_nothing_and_every_link_inside_it_leads_somewhere() -> None:
     assert len(page.ids) == len(set(page.ids))
 
 
-def test_what_was_said_stays_text() -> None:
+def test_conversation_text_is_escaped() -> None:
     nasty = "</script><script>alert(1)</script><img src=x onerror=alert(1)> & \"quoted\" 'too' \ud800"
     said = run(outcome="failed").model_copy(update={"turns": turns(1, said=nasty), "error": nasty})
     page = read(page_of_report(report_of([said], name=nasty)))
@@ -156,7 +156,7 @@ def test_text_in_a_plot_is_escaped() -> None:
 # --- JUnit --------------------------------------------------------------------------------------
 
 
-def test_junit_tells_failures_from_runs_that_nobody_could_decide() -> None:
+def test_junit_distinguishes_failures_from_inconclusive_runs() -> None:
     root = fromstring(junit_of(report_of(RUNS)))
     assert (root.get("tests"), root.get("failures"), root.get("errors"), root.get("skipped")) == ("4", "1", "1", "1")
     suites = root.findall("testsuite")
@@ -169,7 +169,7 @@ def test_junit_tells_failures_from_runs_that_nobody_could_decide() -> None:
     assert "caller: A table for four on Friday, please. (1)" in said
 
 
-def test_junit_holds_what_xml_cannot() -> None:
+def test_junit_replaces_characters_that_xml_cannot_hold() -> None:
     nasty = "a \x00 b \x1b[31m ]]> <c> \ud800"
     said = run(outcome="failed").model_copy(update={"turns": turns(1, said=nasty), "error": nasty})
     root = fromstring(junit_of(report_of([said], name=nasty)))

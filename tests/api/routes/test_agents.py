@@ -98,7 +98,7 @@ async def test_malformed_json_is_named_with_line_and_column(caller: Caller) -> N
     assert problem(response, 400, "invalid_agent")["errors"][0]["place"].startswith("line 2, column")
 
 
-async def test_other_forms_of_text_are_no_agents(caller: Caller) -> None:
+async def test_agents_of_another_media_type_are_refused(caller: Caller) -> None:
     response = await caller.http.post("/v1/agents", content=DEFINITION_YAML, headers={"Content-Type": "text/plain"})
     assert "application/yaml" in problem(response, 415, "unsupported_media_type")["detail"]
 

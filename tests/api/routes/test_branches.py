@@ -82,7 +82,9 @@ async def test_a_failed_turn_is_regenerated_with_the_same_words(caller: Caller, 
 
 
 @pytest.mark.parametrize("command", ["edit", "regenerate"])
-async def test_a_turn_of_nobody_cannot_be_taken_another_way(caller: Caller, scripted: Scripted, command: str) -> None:
+async def test_an_unknown_turn_cannot_be_edited_or_regenerated(
+    caller: Caller, scripted: Scripted, command: str
+) -> None:
     session_id = await opened(caller, scripted())
     body = {"text": "Hello"} if command == "edit" else {}
     path = f"/v1/sessions/{session_id}/turns/turn_of_nobody/{command}"
@@ -90,7 +92,7 @@ async def test_a_turn_of_nobody_cannot_be_taken_another_way(caller: Caller, scri
     assert (await caller.session(session_id))["revision"] == 2
 
 
-async def test_a_cancelled_reply_stays_as_far_as_it_was_said_and_is_known_to_the_next_turn(
+async def test_the_streamed_part_of_a_cancelled_reply_is_kept_for_the_next_turn(
     caller: Caller, scripted: Scripted
 ) -> None:
     gate = Gate()
@@ -116,7 +118,7 @@ async def test_a_cancelled_reply_stays_as_far_as_it_was_said_and_is_known_to_the
     assert row["usage"]["llm"][model.string.replace("openai-chat", "openai")]["requests"] == 1
 
 
-async def test_a_message_that_interrupts_is_answered_after_what_was_said(caller: Caller, scripted: Scripted) -> None:
+async def test_an_interrupting_message_is_answered_after_the_partial_reply(caller: Caller, scripted: Scripted) -> None:
     gate = Gate()
     model = scripted(TextReply("We open at nine and close at five.", gate=gate), TextReply("Goodbye."))
     session_id = await opened(caller, model)
@@ -159,7 +161,7 @@ async def test_an_edit_of_a_pending_turn_stops_its_reply(caller: Caller, scripte
     await model.journal[0].hung_up()
 
 
-async def test_a_restored_branch_changes_places_with_the_present_one(caller: Caller, scripted: Scripted) -> None:
+async def test_a_restored_branch_replaces_the_active_one(caller: Caller, scripted: Scripted) -> None:
     session_id = await opened(caller, scripted(TextReply("Two."), TextReply("Three."), TextReply("Once more.")))
     first = await caller.say(session_id, "2")
     greeting = first["turns"][0]["id"]
@@ -202,7 +204,7 @@ async def test_a_fork_shares_the_past_and_bills_only_its_own_turns(caller: Calle
     assert forked["id"] in {each["id"] for each in listed}
 
 
-async def test_a_fork_that_ends_before_anybody_speaks_bills_nothing(
+async def test_a_fork_that_ends_without_a_turn_bills_nothing(
     running_api: RunningApi, caller: Caller, scripted: Scripted
 ) -> None:
     session_id = await opened(caller, scripted(TextReply("Two.")))

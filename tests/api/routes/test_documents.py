@@ -49,7 +49,7 @@ async def test_a_document_is_stored_once_listed_and_erased(caller: Caller) -> No
     assert await caller.items("/v1/documents") == []
 
 
-async def test_what_cannot_be_read_is_refused_with_a_reason(caller: Caller) -> None:
+async def test_unreadable_documents_are_refused_with_a_reason(caller: Caller) -> None:
     async def refused(name: str, content: bytes) -> tuple[int, str, object]:
         response = await caller.http.post("/v1/documents", params={"name": name}, content=content)
         body = response.json()

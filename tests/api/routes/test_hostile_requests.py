@@ -12,7 +12,7 @@ SURROGATE = b'"\\ud800"'
 
 
 @pytest.mark.parametrize("written", ["[true]", "[-1]", "[1e30]", '["a",1]', "{}", "[[[[1]]]]", "[9223372036854775808]"])
-async def test_cursor_that_no_list_gave_is_refused(caller: Caller, written: str) -> None:
+async def test_invented_cursor_is_refused(caller: Caller, written: str) -> None:
     cursor = urlsafe_b64encode(written.encode()).decode().rstrip("=")
     for path in ("/v1/agents", "/v1/sessions", "/v1/suites", "/v1/usage/ledger"):
         problem(await caller.get(path, cursor=cursor), 400, "invalid_request")
@@ -44,7 +44,7 @@ async def test_session_with_a_huge_version_is_refused(caller: Caller) -> None:
 
 
 @pytest.mark.parametrize("text", ["\\u0000", "\\ud800"])
-async def test_text_that_no_database_holds_is_no_filter(caller: Caller, text: str) -> None:
+async def test_filter_with_text_that_no_database_stores_is_refused(caller: Caller, text: str) -> None:
     agent = await caller.push(library())
     for filters in (
         '[{"attribute": "dispositionCode", "value": {"codes": ["%s"]}}]',

@@ -46,12 +46,12 @@ def statuses(responses: list[httpx2.Response]) -> Counter[int]:
     return Counter(response.status_code for response in responses)
 
 
-def heard(session: Json) -> list[str]:
+def user_messages(session: Json) -> list[str]:
     """The users' messages, in order."""
     return [said for said, _ in texts(session) if said]
 
 
-async def test_one_of_fifty_wins_each_revision_and_the_others_are_told_both_numbers(callers: list[Caller]) -> None:
+async def test_one_of_fifty_wins_each_revision_and_the_others_get_both_numbers(callers: list[Caller]) -> None:
     await callers[0].push(library())
     session = await callers[0].open("library")
     for turn in range(1, 6):
@@ -67,7 +67,7 @@ async def test_one_of_fifty_wins_each_revision_and_the_others_are_told_both_numb
         assert (session["revision"], len(session["turns"])) == (revision + 2, turn + 1)
 
 
-async def test_fifty_messages_fill_the_queue_and_none_is_lost_or_said_twice(
+async def test_fifty_messages_fill_the_queue_and_none_is_lost_or_sent_twice(
     callers: list[Caller], scripted: Scripted
 ) -> None:
     gate = Gate()
@@ -85,12 +85,12 @@ async def test_fifty_messages_fill_the_queue_and_none_is_lost_or_said_twice(
     accepted = [place for place, response in enumerate(responses) if response.status_code == 200]
     assert len(accepted) >= QUEUED + 1
     session = await callers[0].session(session_id)
-    assert sorted(heard(session)) == sorted(f"I am {place}" for place in accepted)
+    assert sorted(user_messages(session)) == sorted(f"I am {place}" for place in accepted)
     assert len(model.journal) == len(accepted)
     assert len(await callers[0].recorded(session_id, turns=len(accepted) + 1)) == len(accepted) + 1
 
 
-async def test_messages_that_are_only_accepted_find_a_place_each(callers: list[Caller], scripted: Scripted) -> None:
+async def test_messages_without_a_wait_each_get_a_place_in_the_queue(callers: list[Caller], scripted: Scripted) -> None:
     gate = Gate()
     await callers[0].push(library(scripted(TextReply("Wait.", gate=gate)).string))
     session_id = (await callers[0].open("library"))["id"]
@@ -114,7 +114,7 @@ async def test_a_session_is_rewound_while_fifty_messages_wait(callers: list[Call
     await queue_is_full(callers[0], opened, sending)
     async with asyncio.timeout(5):
         rewound = await callers[1].rewind(opened["id"], opened["turns"][0]["id"])
-    assert heard(rewound) == []
+    assert user_messages(rewound) == []
     gate.open()
     answered = statuses(await asyncio.gather(*sending))
     assert answered == {200: 1, 409: QUEUED, 429: MANY - QUEUED - 1}, "one reply came late, the queue was superseded"

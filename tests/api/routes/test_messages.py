@@ -9,7 +9,7 @@ from tests.support.provider import ErrorReply, Gate, ScriptedModel, TextReply, T
 from tests.support.running_api import Caller, RunningApi, done, problem, serving, texts
 
 
-async def test_the_same_message_twice_is_said_once(caller: Caller, scripted: Callable[..., ScriptedModel]) -> None:
+async def test_a_repeated_message_is_answered_once(caller: Caller, scripted: Callable[..., ScriptedModel]) -> None:
     model = scripted(TextReply("Yes?"))
     await caller.push(library(model.string))
     session_id = (await caller.open("library"))["id"]
@@ -102,7 +102,7 @@ async def test_a_stale_revision_is_refused_with_both_numbers(caller: Caller) -> 
         assert (refused["expected_revision"], refused["actual_revision"]) == (1, opened["revision"])
 
 
-async def test_of_fifty_senders_who_expect_one_revision_exactly_one_wins(caller: Caller) -> None:
+async def test_exactly_one_of_fifty_senders_with_the_same_expected_revision_wins(caller: Caller) -> None:
     await caller.push(library())
     opened = await caller.open("library")
     path = f"/v1/sessions/{opened['id']}/messages"
@@ -172,7 +172,7 @@ async def test_more_senders_than_temporal_takes_at_once_all_get_their_reply(
     assert said == {None, "First", *(f"Next {place}" for place in range(15))}
 
 
-async def test_a_session_that_closes_under_a_message_has_ended(
+async def test_a_message_to_a_session_that_closes_meanwhile_gets_session_ended(
     running_api: RunningApi, caller: Caller, scripted: Callable[..., ScriptedModel]
 ) -> None:
     gate = Gate()
@@ -186,7 +186,7 @@ async def test_a_session_that_closes_under_a_message_has_ended(
     gate.open()
 
 
-async def test_a_message_that_waited_when_the_session_was_rewound_is_told_so(
+async def test_a_queued_message_is_superseded_by_a_rewind(
     caller: Caller, scripted: Callable[..., ScriptedModel]
 ) -> None:
     gate = Gate()
@@ -225,7 +225,7 @@ async def test_a_turn_that_failed_at_the_model_comes_with_the_error(
     assert texts(recovered)[-1] == ("And now?", "Better now.")
 
 
-async def test_a_greeting_that_fails_leaves_a_session_that_says_so(
+async def test_a_failed_greeting_is_shown_by_the_session(
     caller: Caller, scripted: Callable[..., ScriptedModel]
 ) -> None:
     model = scripted(ErrorReply(401), TextReply("Here I am."))
@@ -238,7 +238,7 @@ async def test_a_greeting_that_fails_leaves_a_session_that_says_so(
     assert texts(await caller.say(opened["id"], "Hello?"))[-1] == ("Hello?", "Here I am.")
 
 
-async def test_a_wait_that_ends_first_shows_the_turn_that_goes_on(
+async def test_a_request_that_times_out_returns_the_pending_turn(
     running_api: RunningApi, caller: Caller, scripted: Callable[..., ScriptedModel]
 ) -> None:
     gate = Gate()
@@ -246,9 +246,9 @@ async def test_a_wait_that_ends_first_shows_the_turn_that_goes_on(
     await caller.push(library(model.string))
     session_id = (await caller.open("library"))["id"]
     path = f"/v1/sessions/{session_id}/messages"
-    impatient = running_api.settings.model_copy(update={"request_timeout_seconds": 0.5})
+    short_wait = running_api.settings.model_copy(update={"request_timeout_seconds": 0.5})
     async with (
-        serving(impatient, running_api.client, running_api.database) as other,
+        serving(short_wait, running_api.client, running_api.database) as other,
         other.caller(caller.organization) as hurried,
     ):
         late = problem(await hurried.post(path, {"text": "Hello", "message_id": "m-1"}), 504, "wait_timeout")
@@ -264,11 +264,11 @@ async def test_a_wait_that_ends_first_shows_the_turn_that_goes_on(
     assert [said for said, _ in texts(await caller.session(session_id))] == [None, "Hello", "Still there?"]
 
 
-async def test_without_a_worker_nothing_is_lost_and_everybody_is_told(running_api: RunningApi, caller: Caller) -> None:
+async def test_without_a_worker_requests_time_out_with_their_ids(running_api: RunningApi, caller: Caller) -> None:
     await caller.push(library())
-    nobody = quick_settings(running_api.settings.database_url, "nobody-works-here", request_timeout_seconds=0.5)
+    without_worker = quick_settings(running_api.settings.database_url, "nobody-works-here", request_timeout_seconds=0.5)
     async with (
-        serving(nobody, running_api.client, running_api.database) as other,
+        serving(without_worker, running_api.client, running_api.database) as other,
         other.caller(caller.organization) as alone,
     ):
         late = problem(await alone.post("/v1/sessions", {"agent": "library"}), 504, "wait_timeout")
@@ -277,9 +277,9 @@ async def test_without_a_worker_nothing_is_lost_and_everybody_is_told(running_ap
         assert shown["status"] == "pending_assistant_turn"
         assert shown["turns"] == []
         path = f"/v1/sessions/{session_id}"
-        unheard = problem(
+        unanswered = problem(
             await alone.post(f"{path}/messages", {"text": "Hello?", "message_id": "m-1"}), 504, "wait_timeout"
         )
-        assert unheard["message_id"] == "m-1"
+        assert unanswered["message_id"] == "m-1"
         problem(await alone.post(f"{path}/end"), 504, "wait_timeout")
     await running_api.client.get_workflow_handle(f"session-{session_id}").terminate()

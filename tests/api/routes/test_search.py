@@ -94,7 +94,7 @@ async def test_a_state_that_the_client_has_is_not_sent_again(caller: Caller) -> 
     assert await eventually(has_changed)
 
 
-async def test_a_definition_is_written_as_yaml_that_changes_nothing(caller: Caller) -> None:
+async def test_a_definition_in_yaml_is_the_same_version(caller: Caller) -> None:
     agent = await caller.push(library(prompt="You speak for the library. Größe: 12 Räume."))
     yaml = {"content-type": "application/yaml"}
     for path in (f"/v1/agents/{agent['id']}", f"/v1/agents/library/versions/{agent['version']}"):

@@ -130,7 +130,7 @@ async def test_limits_of_the_request_replace_those_of_the_agent(caller: Caller) 
     assert last["completion_reason"] == "max_turns"
 
 
-async def test_a_session_that_is_not_waited_for_greets_all_the_same(caller: Caller) -> None:
+async def test_a_session_opened_without_a_wait_greets_too(caller: Caller) -> None:
     await caller.push(library())
     response = await caller.post("/v1/sessions", {"agent": "library"}, wait=False)
     session = done(response, 202)

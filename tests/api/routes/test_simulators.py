@@ -23,7 +23,7 @@ async def completed(caller: Caller, session_id: str) -> dict[str, Any]:
     return await eventually(ended)
 
 
-async def test_a_session_that_begins_with_a_caller_talks_by_itself(caller: Caller, scripted: Scripted) -> None:
+async def test_a_session_that_begins_with_a_simulated_user_talks_by_itself(caller: Caller, scripted: Scripted) -> None:
     agent, anna = scripted(TextReply("At nine.")), scripted(TextReply("When do you open?"), HANG_UP)
     await caller.push(library(agent.string))
     config = {"goal": "Ask about the opening hours.", "model": anna.string, "persona": {"name": "Anna"}}
@@ -37,7 +37,7 @@ async def test_a_session_that_begins_with_a_caller_talks_by_itself(caller: Calle
     assert simulator["config"]["persona"]["name"] == "Anna"
 
 
-async def test_a_caller_is_switched_on_in_a_live_session_and_a_person_takes_over(
+async def test_a_simulated_user_is_switched_on_in_a_live_session_and_a_person_takes_over(
     caller: Caller, scripted: Scripted
 ) -> None:
     agent = scripted(TextReply("At six."))
@@ -56,7 +56,7 @@ async def test_a_caller_is_switched_on_in_a_live_session_and_a_person_takes_over
     assert texts(session) == [(None, GREETING), ("When do you close?", "At six.")]
 
 
-async def test_a_caller_without_anything_to_go_by_is_refused(caller: Caller) -> None:
+async def test_a_simulated_user_without_a_config_is_refused(caller: Caller) -> None:
     await caller.push(library())
     opened = await caller.open("library")
     refused = await caller.put(f"/v1/sessions/{opened['id']}/simulator", {"enabled": True})
@@ -66,7 +66,7 @@ async def test_a_caller_without_anything_to_go_by_is_refused(caller: Caller) -> 
     assert (error["place"], error["message"][:14]) == ("body.simulator", "needs a config")
 
 
-async def test_unknown_fields_of_a_caller_are_refused(caller: Caller) -> None:
+async def test_unknown_fields_of_a_simulated_user_are_refused(caller: Caller) -> None:
     await caller.push(library())
     opened = await caller.open("library")
     config = {"goal": "Ask.", "persona": {"maner": "friendly"}}
@@ -74,7 +74,7 @@ async def test_unknown_fields_of_a_caller_are_refused(caller: Caller) -> None:
     assert "config.persona.maner" in str(problem(refused, 422, "validation_error")["errors"])
 
 
-async def test_a_switch_names_the_revision_that_it_is_meant_for(caller: Caller) -> None:
+async def test_a_switch_with_a_stale_revision_is_refused(caller: Caller) -> None:
     await caller.push(library())
     opened = await caller.open("library")
     body = {"config": {"goal": "Ask."}, "expected_revision": 1}
@@ -82,7 +82,7 @@ async def test_a_switch_names_the_revision_that_it_is_meant_for(caller: Caller) 
     assert problem(refused, 409, "revision_conflict")["actual_revision"] == opened["revision"]
 
 
-async def test_an_ended_session_has_no_caller_any_more(caller: Caller) -> None:
+async def test_an_ended_session_takes_no_simulated_user(caller: Caller) -> None:
     await caller.push(library())
     opened = await caller.open("library")
     await caller.end(opened["id"])

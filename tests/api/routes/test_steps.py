@@ -75,7 +75,7 @@ def marked(step: Json) -> list[tuple[str, str, str]]:
     ]
 
 
-async def test_a_step_shows_what_the_provider_got(caller: Caller, scripted: Scripted) -> None:
+async def test_a_step_shows_the_request_that_the_provider_received(caller: Caller, scripted: Scripted) -> None:
     model, session_id, turn = await visited(caller, scripted)
     found = await caller.items(f"/v1/sessions/{session_id}/turns/{turn['id']}/steps", limit=2)
     assert [(step["index"], step["purpose"]) for step in found] == [(0, "turn"), (1, "extraction"), (2, "turn")]
@@ -130,7 +130,7 @@ async def test_a_frame_is_stored_once_and_copied_into_forks(
     changed = update(steps).where(steps.c.session_id == fork["id"], steps.c.step == 0).values(messages="[]")
     await database.write(lambda connection: connection.execute(changed).close())
     [differs] = await caller.items(f"/v1/sessions/{fork['id']}/turns/{turn_id}/steps")
-    assert differs["fidelity"] == "rebuilt", "the digest tells that the messages are no longer those that were sent"
+    assert differs["fidelity"] == "rebuilt", "the digest shows that the messages are no longer those that were sent"
     await database.aclose()
 
 

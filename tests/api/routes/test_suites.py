@@ -35,14 +35,14 @@ def scenario(name: str = "asks", **fields: Any) -> Json:
     }
 
 
-async def over(caller: Caller, suite_id: str) -> Json:
+async def finished(caller: Caller, suite_id: str) -> Json:
     """A suite, once it is over."""
 
-    async def look() -> Json | None:
+    async def poll() -> Json | None:
         suite = done(await caller.get(f"/v1/suites/{suite_id}"), 200)
         return suite if suite["outcome"] else None
 
-    found = await eventually(look, within=60)
+    found = await eventually(poll, within=60)
     assert found is not None
     return found
 
@@ -56,12 +56,12 @@ async def started(caller: Caller, body: Json, **query: object) -> Json:
     return done(await caller.post("/v1/suites", body, **query), 201)
 
 
-async def test_a_suite_runs_by_itself_and_tells_what_came_of_it(caller: Caller, agent: str) -> None:
+async def test_a_suite_runs_by_itself_and_reports_its_outcome(caller: Caller, agent: str) -> None:
     body = suite_with(agent, scenario("asks", repeats=2, tags=["smoke"]), scenario("is-strict", checks=STRICT))
     suite = await started(caller, body)
     assert suite["status"] == "running"
     assert suite["progress"]["planned"] == 3
-    ended = await over(caller, suite["id"])
+    ended = await finished(caller, suite["id"])
     assert (ended["status"], ended["outcome"]) == ("completed", "failed")
     assert [(each["id"], each["passed"], each["failed"], each["outcome"]) for each in ended["scenarios"]] == [
         ("asks", 2, 0, "passed"),
@@ -74,7 +74,7 @@ async def test_a_suite_runs_by_itself_and_tells_what_came_of_it(caller: Caller, 
     assert all(session["simulator"]["config"]["goal"] for session in sessions)
 
 
-async def test_an_outcome_is_recorded_along_with_the_judgement_unless_the_judge_could_not_be_asked(
+async def test_an_outcome_is_recorded_with_the_judgement_unless_the_judge_fails(
     running_api: RunningApi, caller: Caller, agent: str, scripted: Callable[..., ScriptedModel]
 ) -> None:
     async def activities_of(suite_id: str) -> Counter[str]:
@@ -82,29 +82,29 @@ async def test_an_outcome_is_recorded_along_with_the_judgement_unless_the_judge_
         scheduled = [event.activity_task_scheduled_event_attributes for event in history.events]
         return Counter(each.activity_type.name for each in scheduled if each.activity_type.name)
 
-    suite = await over(caller, (await started(caller, suite_with(agent, scenario(repeats=2))))["id"])
+    suite = await finished(caller, (await started(caller, suite_with(agent, scenario(repeats=2))))["id"])
     assert suite["outcome"] == "passed"
     assert await activities_of(suite["id"]) == {"begin_run": 2, "judge_session": 2, "note_suite": 1}
-    deaf = scripted(ErrorReply(401, message="No such key."))
-    refused = scenario(success=["It was polite."], judge_model=deaf.string)
-    suite = await over(caller, (await started(caller, suite_with(agent, refused)))["id"])
+    broken_judge = scripted(ErrorReply(401, message="No such key."))
+    refused = scenario(success=["It was polite."], judge_model=broken_judge.string)
+    suite = await finished(caller, (await started(caller, suite_with(agent, refused)))["id"])
     assert suite["outcome"] == "inconclusive"
     assert await activities_of(suite["id"]) == {"begin_run": 1, "judge_session": 1, "record_run": 1, "note_suite": 1}
 
 
-async def test_what_a_suite_has_spent_is_the_sum_of_its_ledger_rows(caller: Caller, agent: str) -> None:
-    suite = await over(caller, (await started(caller, suite_with(agent, model="openai-chat:priced")))["id"])
+async def test_the_cost_of_a_suite_is_the_sum_of_its_ledger_rows(caller: Caller, agent: str) -> None:
+    suite = await finished(caller, (await started(caller, suite_with(agent, model="openai-chat:priced")))["id"])
     rows = [row for row in await caller.items("/v1/usage/ledger") if row["suite_id"] == suite["id"]]
     assert rows
-    spent = sum((Decimal(row["cost"]["total"]) for row in rows), start=Decimal(0))
-    assert Decimal(suite["progress"]["cost"]["total"]) == spent > 0
+    ledger_total = sum((Decimal(row["cost"]["total"]) for row in rows), start=Decimal(0))
+    assert Decimal(suite["progress"]["cost"]["total"]) == ledger_total > 0
     report = done(await caller.get(f"/v1/suites/{suite['id']}/report"), 200)
-    assert Decimal(report["runs"][0]["cost"]) == spent
+    assert Decimal(report["runs"][0]["cost"]) == ledger_total
     billed_turns = [row for row in rows if row["purpose"] == "turn"]
     assert suite["progress"]["turns"] == report["runs"][0]["turn_count"] == len(billed_turns) < len(rows)
 
 
-async def test_yaml_is_taken_as_people_write_it_and_the_query_changes_it(caller: Caller, agent: str) -> None:
+async def test_a_suite_in_yaml_is_accepted_and_the_query_overrides_it(caller: Caller, agent: str) -> None:
     text = f"""
         name: evenings
         agent: {agent}
@@ -117,7 +117,7 @@ async def test_yaml_is_taken_as_people_write_it_and_the_query_changes_it(caller:
     assert [each["id"] for each in suite["scenarios"]] == ["one"]
     assert (suite["planned"], suite["seed"], suite["concurrency"]) == (2, 7, 1)
     assert (suite["min_pass_rate"], suite["budget_usd"]) == (0.5, "9")
-    await over(caller, suite["id"])
+    await finished(caller, suite["id"])
 
 
 async def test_the_same_key_again_starts_no_second_suite(caller: Caller, agent: str) -> None:
@@ -126,7 +126,7 @@ async def test_the_same_key_again_starts_no_second_suite(caller: Caller, agent: 
         done(await caller.http.post("/v1/suites", json=suite_with(agent), headers=headers), 201) for _ in range(2)
     ]
     assert answers[0]["id"] == answers[1]["id"]
-    await over(caller, answers[0]["id"])
+    await finished(caller, answers[0]["id"])
     again = done(await caller.http.post("/v1/suites", json=suite_with(agent), headers=headers), 201)
     assert again["id"] == answers[0]["id"]
     assert again["outcome"] == "passed"
@@ -137,14 +137,14 @@ async def test_the_same_key_again_starts_no_second_suite(caller: Caller, agent: 
 
 
 async def test_a_suite_is_paused_resumed_and_cancelled(caller: Caller, agent: str) -> None:
-    patient = scenario(min_turns=1000, limits={"max_turns": 2000, "max_stalled_turns": None}, repeats=3)
-    suite = await started(caller, suite_with(agent, patient, concurrency=1))
+    endless = scenario(min_turns=1000, limits={"max_turns": 2000, "max_stalled_turns": None}, repeats=3)
+    suite = await started(caller, suite_with(agent, endless, concurrency=1))
     path = f"/v1/suites/{suite['id']}"
     assert done(await caller.post(f"{path}/pause"), 200)["status"] == "paused"
     assert done(await caller.get(path), 200)["status"] == "paused"
     assert done(await caller.post(f"{path}/resume"), 200)["status"] == "running"
     assert done(await caller.post(f"{path}/cancel"), 200)["status"] == "cancelled"
-    ended = await over(caller, suite["id"])
+    ended = await finished(caller, suite["id"])
     assert (ended["status"], ended["outcome"], ended["progress"]["inconclusive"]) == ("cancelled", "inconclusive", 1)
     for command in ("pause", "resume", "cancel"):
         problem(await caller.post(f"{path}/{command}"), 410, "suite_ended")
@@ -154,7 +154,7 @@ async def test_a_suite_is_paused_resumed_and_cancelled(caller: Caller, agent: st
 
 
 async def test_a_report_is_json_junit_and_a_page(caller: Caller, agent: str) -> None:
-    suite = await over(caller, (await started(caller, suite_with(agent, scenario("asks", checks=STRICT))))["id"])
+    suite = await finished(caller, (await started(caller, suite_with(agent, scenario("asks", checks=STRICT))))["id"])
     path = f"/v1/suites/{suite['id']}/report"
     report = done(await caller.get(path), 200)
     assert report["suite"] == suite
@@ -174,8 +174,8 @@ async def test_a_report_is_json_junit_and_a_page(caller: Caller, agent: str) -> 
 
 
 async def test_a_report_can_be_compared_with_an_earlier_suite(caller: Caller, agent: str) -> None:
-    before = await over(caller, (await started(caller, suite_with(agent)))["id"])
-    now = await over(caller, (await started(caller, suite_with(agent, scenario(checks=STRICT))))["id"])
+    before = await finished(caller, (await started(caller, suite_with(agent)))["id"])
+    now = await finished(caller, (await started(caller, suite_with(agent, scenario(checks=STRICT))))["id"])
     path = f"/v1/suites/{now['id']}/report"
     compared = done(await caller.get(path, baseline=before["id"]), 200)["baseline"]
     assert compared["suite_id"] == before["id"]
@@ -206,7 +206,7 @@ async def test_a_scenario_goes_on_from_a_recorded_session(caller: Caller, agent:
         source = await caller.say(source["id"], text)
     await caller.recorded(source["id"], turns=3)
     recorded = {"session": source["id"], "turn": source["turns"][1]["id"]}
-    suite = await over(caller, (await started(caller, suite_with(agent, scenario(history=recorded))))["id"])
+    suite = await finished(caller, (await started(caller, suite_with(agent, scenario(history=recorded))))["id"])
     (run,) = done(await caller.get(f"/v1/suites/{suite['id']}/report"), 200)["runs"]
     assert run["turns"][:2] == source["turns"][:2]
     assert run["turns"][2]["user_message"]["text"] != "And Persuasion?"
@@ -243,14 +243,14 @@ async def test_another_organization_sees_nothing_of_a_suite(
             problem(await other.get(f"/v1/suites/{suite['id']}{path}"), 404, "not_found")
         problem(await other.post(f"/v1/suites/{suite['id']}/cancel"), 404, "not_found")
         assert await other.items("/v1/suites") == []
-    await over(caller, suite["id"])
+    await finished(caller, suite["id"])
 
 
 async def test_suites_are_listed_newest_first(caller: Caller, agent: str) -> None:
     ids = [(await started(caller, suite_with(agent)))["id"] for _ in range(3)]
     assert [suite["id"] for suite in await caller.items("/v1/suites", limit=2)] == ids[::-1]
     for suite_id in ids:
-        await over(caller, suite_id)
+        await finished(caller, suite_id)
     refused = problem(await caller.get("/v1/suites", cursor="forged"), 400, "invalid_request")
     assert refused["errors"][0]["place"] == "query.cursor"
 
@@ -302,10 +302,10 @@ async def test_runs_are_listed_without_turns_also_those_that_have_not_begun(
     assert runs[3]["state"] == "talking"
     assert (runs[5]["state"], runs[5]["session_id"], runs[5]["cost"]["total"]) == ("waiting", None, "0")
     report = done(await caller.get(f"/v1/suites/{suite['id']}/report", transcripts="false"), 200)
-    for told in report["runs"][:2]:
-        run = next(each for each in runs if each["session_id"] == told["session_id"])
+    for reported in report["runs"][:2]:
+        run = next(each for each in runs if each["session_id"] == reported["session_id"])
         for name in ("seed", "criteria", "findings", "error", "started_at", "completion_reason"):
-            assert run[name] == told[name], name
+            assert run[name] == reported[name], name
     first = runs[0]
     session = await caller.session(first["session_id"])
     last = session["turns"][-1]
@@ -329,9 +329,9 @@ async def test_runs_are_listed_without_turns_also_those_that_have_not_begun(
         problem(await stranger.get(path), 404, "not_found")
         problem(await stranger.get(f"/v1/suites/{suite['id']}/definition"), 404, "not_found")
     done(await caller.post(f"/v1/suites/{suite['id']}/cancel"), 200)
-    await over(caller, suite["id"])
+    await finished(caller, suite["id"])
     again = done(await caller.post("/v1/suites", {**definition, "scenarios": definition["scenarios"][:1]}), 201)
-    assert [each["id"] for each in (await over(caller, again["id"]))["scenarios"]] == ["asks"]
+    assert [each["id"] for each in (await finished(caller, again["id"]))["scenarios"]] == ["asks"]
 
 
 async def test_a_suite_is_streamed_until_it_is_over(caller: Caller, agent: str, running_api: RunningApi) -> None:
@@ -343,7 +343,7 @@ async def test_a_suite_is_streamed_until_it_is_over(caller: Caller, agent: str, 
     runs = {data["repeat"]: data for kind, data in events if kind == "run_updated"}
     assert {repeat: run["state"] for repeat, run in runs.items()} == {1: "done", 2: "done"}
     again = await streamed(caller, path)
-    assert [kind for kind, _ in again] == ["suite_updated"], "a suite that is over has nothing more to tell"
+    assert [kind for kind, _ in again] == ["suite_updated"], "a suite that is over sends nothing more"
     resumed = await streamed(caller, path, {"last-event-id": "1"})
     assert [kind for kind, _ in resumed] == ["run_updated", "run_updated", "suite_updated"]
     whole = await caller.http.get(path)

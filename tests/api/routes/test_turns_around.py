@@ -87,7 +87,7 @@ async def test_a_long_branch_is_counted_whole_when_it_is_read_from_the_store(
     assert recorded["turn_count"] == 4
 
 
-async def test_a_turn_tells_the_time_to_its_first_word(caller: Caller) -> None:
+async def test_a_turn_shows_the_time_to_its_first_word(caller: Caller) -> None:
     session = await talked(caller, "One.")
     for turn in session["turns"]:
         assert 0 <= turn["usage"]["first_word_seconds"] <= turn["usage"]["duration_seconds"]

@@ -93,15 +93,15 @@ async def test_usage_is_divided_by_day_agent_model_and_purpose(
     problem(await caller.http.get("/v1/usage", params={"by": "week"}), 422, "validation_error")
 
 
-async def test_a_row_of_usage_leads_to_its_sessions(
+async def test_a_usage_row_can_be_traced_to_its_sessions(
     caller: Caller, scripted: Callable[..., ScriptedModel], running_api: RunningApi
 ) -> None:
     await caller.push(library(scripted(TextReply("One."), name=PRICED).string))
     paid = (await caller.open("library"))["id"]
-    silent = (await caller.open("library"))["id"]
+    greeted = (await caller.open("library"))["id"]
     await caller.say(paid, "One?")
     await caller.recorded(paid, turns=2)
-    await caller.recorded(silent, turns=1)
+    await caller.recorded(greeted, turns=1)
     usage = done(await caller.http.get("/v1/usage", params={"by": ["day", "model"]}), 200)
     [row] = [each for each in usage["rows"] if each["model"] == f"openai:{PRICED}"]
     day = {"billed_from": row["day"], "billed_to": row["day"]}
@@ -111,8 +111,8 @@ async def test_a_row_of_usage_leads_to_its_sessions(
 
     assert await found(**day, billed_model=row["model"]) == [paid]
     assert await found(billed_model=row["model"]) == [paid], "of the last 30 days"
-    assert await found(**day) == [silent, paid], "a greeting without a model call is a turn that was counted"
-    assert await found(**day, billed_purpose="turn", agent="library", limit=1) == [silent, paid]
+    assert await found(**day) == [greeted, paid], "a greeting without a model call is a turn that was counted"
+    assert await found(**day, billed_purpose="turn", agent="library", limit=1) == [greeted, paid]
     assert await found(**day, billed_purpose="judge") == []
     assert await found(billed_from="2026-01-01", billed_to="2026-01-31") == []
     async with running_api.caller() as stranger:

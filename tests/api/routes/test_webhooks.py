@@ -35,9 +35,9 @@ async def visitor(running_api: RunningApi, client: Client, httpserver: HTTPServe
     async with (
         build_worker(settings, client, running_api.database),
         serving(settings, client, running_api.database) as running,
-        running.caller() as somebody,
+        running.caller() as new_caller,
     ):
-        yield somebody
+        yield new_caller
 
 
 async def reported(httpserver: HTTPServer) -> list[tuple[str, Json]]:
@@ -99,7 +99,7 @@ async def test_an_erased_session_leaves_no_delivery_behind(
     assert (await reported(httpserver))[0][0] == "/away"
     await visitor.http.delete(f"/v1/sessions/{session_id}")
 
-    async def gone() -> bool:
+    async def is_gone() -> bool:
         return not await is_known(running_api.client, webhook_workflow_id(session_id))
 
-    await eventually(gone)
+    await eventually(is_gone)

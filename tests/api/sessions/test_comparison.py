@@ -32,7 +32,7 @@ async def branched(caller: Caller) -> tuple[Json, str, str]:
     return session, older, newer
 
 
-async def test_branches_are_compared_with_what_is_seen_and_with_each_other(caller: Caller) -> None:
+async def test_branches_are_compared_with_the_active_one_and_with_each_other(caller: Caller) -> None:
     session, older, newer = await branched(caller)
     found = await compared(caller, session["id"], older, "active")
     assert (found["common_turns"], found["last_common_turn"]) == (1, session["turns"][0])
@@ -87,7 +87,7 @@ async def test_a_long_side_is_cut_and_counted(caller: Caller, monkeypatch: pytes
     assert (said(found["b"]), found["b"]["turns_after"]) == (["Four"], 1)
 
 
-async def test_what_is_no_branch_is_not_found(running_api: RunningApi, caller: Caller) -> None:
+async def test_an_unknown_branch_is_not_found(running_api: RunningApi, caller: Caller) -> None:
     session, older, _ = await branched(caller)
     path = f"/v1/sessions/{session['id']}/branches/compare"
     problem(await caller.get(path, a="br_000000000000", b="active"), 404, "not_found")

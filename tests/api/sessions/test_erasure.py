@@ -30,13 +30,13 @@ async def erase(caller: Caller, session_id: str) -> None:
     assert (answer.status_code, answer.content) == (204, b""), answer.text
 
 
-async def spent(caller: Caller) -> tuple[int, Json, str]:
+async def total_usage(caller: Caller) -> tuple[int, Json, str]:
     """Usage and cost of the organization so far."""
     usage = done(await caller.get("/v1/usage"), 200)
     return usage["turns"], usage["usage"], usage["cost"]["total"]
 
 
-def erased_as_they_begin(caller: Caller, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def erased_during_creation(caller: Caller, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Erase every session at the last moment of its creation; returns the ids as they come.
 
     The store has the session then, Temporal does not have it yet.
@@ -89,7 +89,7 @@ async def test_an_erased_session_is_found_nowhere_and_its_bill_stays(
     if ended:
         await caller.end(session_id)
     rows = await caller.recorded(session_id, turns=3)
-    total = await spent(caller)
+    total = await total_usage(caller)
     assert await tables_with(running_api.database, WORDS)
 
     await erase(caller, session_id)
@@ -103,7 +103,7 @@ async def test_an_erased_session_is_found_nowhere_and_its_bill_stays(
     await gone_from_temporal(running_api.client, session_id)
     assert await tables_with(running_api.database, WORDS) == set()
     assert await caller.items("/v1/usage/ledger", session=session_id) == rows
-    assert await spent(caller) == total
+    assert await total_usage(caller) == total
 
 
 async def test_erasing_again_changes_nothing(caller: Caller) -> None:
@@ -122,7 +122,7 @@ async def test_a_session_of_somebody_else_is_not_found_and_goes_on(running_api: 
     assert (await caller.say(session_id, "Hello"))["status"] == "idle"
 
 
-async def test_a_reply_on_its_way_when_its_session_is_erased_is_billed_and_not_kept(
+async def test_a_reply_pending_at_the_erasure_is_billed_and_not_kept(
     running_api: RunningApi, caller: Caller, scripted: Callable[..., ScriptedModel]
 ) -> None:
     gate = Gate()
@@ -138,12 +138,12 @@ async def test_a_reply_on_its_way_when_its_session_is_erased_is_billed_and_not_k
     late = (await caller.recorded(session_id, turns=2))[0]
     assert float(late["cost"]["total"]) > 0
     assert late["turn_id"].endswith("/0")
-    assert (await spent(caller))[-1] == late["cost"]["total"]
+    assert (await total_usage(caller))[-1] == late["cost"]["total"]
     assert await tables_with(running_api.database, WORDS) == set()
     problem(await caller.get(f"/v1/sessions/{session_id}"), 404, "not_found")
 
 
-async def test_who_watches_an_erased_session_is_told_nothing_more(running_api: RunningApi, caller: Caller) -> None:
+async def test_a_watcher_of_an_erased_session_receives_no_more_events(running_api: RunningApi, caller: Caller) -> None:
     await caller.push(library())
     session_id = (await caller.open("library"))["id"]
     await caller.recorded(session_id, turns=1)
@@ -216,9 +216,11 @@ async def test_nothing_is_erased_while_temporal_cannot_be_reached(running_api: R
     await caller.push(library())
     session_id = (await caller.open("library"))["id"]
     await caller.recorded(session_id, turns=1)
-    nowhere = await Client.connect("127.0.0.1:1", lazy=True, plugins=[PlayheadPlugin()])
+    unreachable = await Client.connect("127.0.0.1:1", lazy=True, plugins=[PlayheadPlugin()])
     async with (
-        serving(quick_settings(running_api.settings.database_url, "nowhere"), nowhere, running_api.database) as cut_off,
+        serving(
+            quick_settings(running_api.settings.database_url, "nowhere"), unreachable, running_api.database
+        ) as cut_off,
         cut_off.caller(caller.organization) as stranded,
     ):
         problem(await stranded.http.delete(f"/v1/sessions/{session_id}"), 503, "unavailable")

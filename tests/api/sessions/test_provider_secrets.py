@@ -18,7 +18,7 @@ QUOTED = f"{SENTENCE}: {KEY}. Set OPENAI_API_KEY. You sent Authorization: Bearer
 SECRETS = (KEY, "another-secret-1", "OPENAI_API_KEY")
 
 
-async def test_a_quoted_key_goes_nowhere_and_the_sentence_of_the_provider_stays(
+async def test_a_quoted_key_is_redacted_and_the_providers_message_is_kept(
     running_api: RunningApi,
     caller: Caller,
     scripted: Callable[..., ScriptedModel],

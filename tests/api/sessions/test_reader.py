@@ -20,13 +20,13 @@ from tests.support.waiting import eventually
 TIMELY = ("as_of", "temporal", "updated_at")
 
 
-def lasting(session: Json) -> Json:
+def comparable(session: Json) -> Json:
     """A session without what depends on when and where it was read."""
     return {name: value for name, value in session.items() if name not in TIMELY}
 
 
 @pytest.fixture
-async def nowhere() -> Client:
+async def unreachable() -> Client:
     """A client that reaches no server."""
     return await Client.connect("127.0.0.1:1", lazy=True, plugins=[PlayheadPlugin()])
 
@@ -63,7 +63,7 @@ async def test_a_session_reads_the_same_from_the_workflow_and_from_the_store(
 
     await eventually(closed)
     stored = await caller.session(session_id)
-    assert lasting(stored) == lasting(ended)
+    assert comparable(stored) == comparable(ended)
     assert [turn["id"] for turn in stored["turns"]] == [turn["id"] for turn in live["turns"]]
     assert stored["discarded_branches"] == live["discarded_branches"]
     assert await caller.items(f"/v1/sessions/{session_id}/branches") == stored["discarded_branches"]
@@ -82,18 +82,18 @@ async def test_a_session_that_temporal_has_forgotten_reads_as_it_ended(running_a
     ended = await recorded(caller, session_id)
     await forgotten(running_api.client, f"session-{session_id}")
 
-    assert lasting(await caller.session(session_id)) == lasting(ended)
+    assert comparable(await caller.session(session_id)) == comparable(ended)
     assert (ended["disposition"], ended["tags"]) == ("user_hangup", ["user_hangup"])
     assert await caller.items(f"/v1/sessions/{session_id}/turns") == ended["turns"]
     assert await caller.items(f"/v1/sessions/{session_id}/branches") == ended["discarded_branches"]
     assert [item["id"] for item in await caller.items("/v1/sessions")] == [session_id]
-    assert lasting(await caller.say(session_id, "Two", message_id="m-2")) == lasting(ended)
-    assert lasting(await caller.end(session_id)) == lasting(ended)
+    assert comparable(await caller.say(session_id, "Two", message_id="m-2")) == comparable(ended)
+    assert comparable(await caller.end(session_id)) == comparable(ended)
     problem(await caller.post(f"/v1/sessions/{session_id}/messages", {"text": "Three"}), 410, "session_ended")
 
 
-async def test_a_session_nobody_answers_for_is_shown_as_it_was_recorded(
-    running_api: RunningApi, caller: Caller, nowhere: Client
+async def test_a_session_is_shown_as_recorded_while_temporal_is_unreachable(
+    running_api: RunningApi, caller: Caller, unreachable: Client
 ) -> None:
     """Temporal is out of reach for this API, so that it can only read the store."""
     await caller.push(library())
@@ -102,18 +102,20 @@ async def test_a_session_nobody_answers_for_is_shown_as_it_was_recorded(
     live = await recorded(caller, session_id)
     before = datetime.fromisoformat(live["as_of"])
     async with (
-        serving(quick_settings(running_api.settings.database_url, "nowhere"), nowhere, running_api.database) as cut_off,
+        serving(
+            quick_settings(running_api.settings.database_url, "nowhere"), unreachable, running_api.database
+        ) as cut_off,
         cut_off.caller(caller.organization) as reader,
     ):
         stored = await reader.session(session_id)
-        assert lasting(stored) == lasting(live)
+        assert comparable(stored) == comparable(live)
         assert datetime.fromisoformat(stored["as_of"]) <= before
         assert await reader.items(f"/v1/sessions/{session_id}/turns", limit=1) == live["turns"][::-1]
         assert await reader.items(f"/v1/sessions/{session_id}/branches") == []
 
 
-async def test_a_turn_that_was_pending_when_the_rest_was_recorded_hides_none_of_it(
-    running_api: RunningApi, caller: Caller, nowhere: Client, scripted: Callable[..., ScriptedModel]
+async def test_a_pending_turn_does_not_hide_the_recorded_turns(
+    running_api: RunningApi, caller: Caller, unreachable: Client, scripted: Callable[..., ScriptedModel]
 ) -> None:
     """A worker that dies in the middle of a reply leaves a recorded session whose newest turn is not recorded."""
     gate = Gate()
@@ -129,7 +131,10 @@ async def test_a_turn_that_was_pending_when_the_rest_was_recorded_hides_none_of_
         pending = done(await visitor.post(f"/v1/sessions/{session_id}/messages", {"text": "Two?"}, wait=False), 202)
         await gate.reached()
         await caller.recorded(session_id, turns=2)
-    async with serving(slow, nowhere, running_api.database) as cut_off, cut_off.caller(caller.organization) as reader:
+    async with (
+        serving(slow, unreachable, running_api.database) as cut_off,
+        cut_off.caller(caller.organization) as reader,
+    ):
         stored = await reader.session(session_id)
         assert stored["status"] == "pending_assistant_turn"
         assert stored["turns"] == said["turns"]
@@ -159,7 +164,7 @@ async def test_a_paused_session_is_shown_as_it_was_recorded(running_api: Running
     pause = PauseWorkflowExecutionRequest(**execution, reason="a test")
     await running_api.client.workflow_service.pause_workflow_execution(pause)
     shown = await caller.session(session_id)
-    assert lasting(shown) == lasting(live)
+    assert comparable(shown) == comparable(live)
     assert not shown["is_completed"]
     resume = UnpauseWorkflowExecutionRequest(**execution, reason="a test")
     await running_api.client.workflow_service.unpause_workflow_execution(resume)
@@ -193,7 +198,7 @@ async def test_branches_are_paged_newest_first(caller: Caller) -> None:
     assert branches == session["discarded_branches"][::-1]
 
 
-async def test_a_plain_message_asks_the_workflow_nothing_more(caller: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_plain_message_needs_no_query_of_the_workflow(caller: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
     await caller.push(library())
     session_id = (await caller.open("library"))["id"]
     asked = []
@@ -208,4 +213,4 @@ async def test_a_plain_message_asks_the_workflow_nothing_more(caller: Caller, mo
     assert asked == []
     read = await caller.session(session_id)
     assert asked == [session_id]
-    assert lasting(read) == lasting(answers[-1])
+    assert comparable(read) == comparable(answers[-1])

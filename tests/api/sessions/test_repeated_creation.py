@@ -10,8 +10,8 @@ import pytest
 from api.sessions.creation import SessionCreator
 from store.organizations import NewTerms
 from tests.api.routes.test_suites import scenario, suite_with
-from tests.api.sessions.test_erasure import erase, erased_as_they_begin, gone_from_temporal
-from tests.api.sessions.test_spending_limits import A_REPLY, once_refused, overspent, set_terms
+from tests.api.sessions.test_erasure import erase, erased_during_creation, gone_from_temporal
+from tests.api.sessions.test_spending_limits import A_REPLY, overspent, quota_rejection, set_terms
 from tests.support.api_agents import library
 from tests.support.provider import ScriptedModel, TextReply
 from tests.support.running_api import Caller, Json, RunningApi, done, problem, texts
@@ -69,7 +69,7 @@ async def test_a_key_is_of_one_organization_and_of_one_kind_of_creation(
     assert len(set(ids)) == len(ids)
 
 
-async def test_a_key_of_another_session_is_told_and_creates_nothing(caller: Caller, scripted: Scripted) -> None:
+async def test_a_key_of_another_session_is_rejected_and_creates_nothing(caller: Caller, scripted: Scripted) -> None:
     agent = library(scripted().string)
     await caller.push(agent)
     await caller.push({**agent, "name": "another"})
@@ -181,7 +181,7 @@ async def test_a_session_that_is_erased_while_it_is_created_under_a_key_is_not_l
     running_api: RunningApi, caller: Caller, visitor: Caller, scripted: Scripted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await caller.push(library(scripted().string))
-    begun = erased_as_they_begin(visitor, monkeypatch)
+    begun = erased_during_creation(visitor, monkeypatch)
     problem(await create(caller, "k"), 410, "session_erased")
     (session_id,) = begun
     await gone_from_temporal(running_api.client, session_id)
@@ -202,7 +202,7 @@ async def test_a_repeat_is_no_new_session_at_the_spending_limit(
     await caller.say(created["id"], "Hi")
     await caller.recorded(created["id"], turns=2)
     await set_terms(running_api, caller, NewTerms(monthly_limit=A_REPLY))
-    await once_refused(caller, session_id)
+    await quota_rejection(caller, session_id)
     problem(await create(caller, "another"), 402, "quota_exceeded")
     assert done(await create(caller, "k"), 201)["id"] == created["id"]
     assert done(await create(caller, "k", fork, {}), 201)["id"] == forked["id"]
@@ -213,7 +213,7 @@ async def is_accepted(caller: Caller) -> bool:
     return (await create(caller, "k")).status_code != 402
 
 
-async def test_texts_chats_of_dograh_are_created_and_spoken_to_once_under_a_key(
+async def test_text_chats_of_dograh_are_created_and_messaged_once_under_a_key(
     caller: Caller, visitor: Caller, scripted: Scripted
 ) -> None:
     model = scripted(TextReply("Once."))

@@ -105,13 +105,13 @@ COMMANDS = st.one_of(
 
 @settings(max_examples=300, deadline=None)
 @given(st.lists(COMMANDS, max_size=30))
-def test_what_a_reply_adds_to_a_snapshot_is_what_a_query_would_say(commands: list[tuple[str, object]]) -> None:
+def test_a_snapshot_extended_by_a_reply_equals_a_query(commands: list[tuple[str, object]]) -> None:
     conversation = Conversation()
     for command in commands:
-        obey(conversation, command)
+        apply_command(conversation, command)
 
 
-def obey(conversation: Conversation, command: tuple[str, object]) -> None:
+def apply_command(conversation: Conversation, command: tuple[str, object]) -> None:
     match command:
         case ("send", bool(enqueue)):
             conversation.send(enqueue=enqueue)
@@ -132,12 +132,12 @@ def obey(conversation: Conversation, command: tuple[str, object]) -> None:
             conversation.apply(lambda timeline: rules.end(timeline, EndSession(), at=conversation.now()))
 
 
-def test_a_plain_conversation_is_never_asked_about() -> None:
+def test_a_plain_conversation_needs_no_query() -> None:
     conversation = Conversation()
     conversation.close(0, "complete")
-    obey(conversation, ("read", None))
+    apply_command(conversation, ("read", None))
     for _ in range(8):
-        obey(conversation, ("say", None))
+        apply_command(conversation, ("say", None))
     assert conversation.extended == 8
 
 

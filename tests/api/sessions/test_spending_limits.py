@@ -28,15 +28,15 @@ async def set_terms(running_api: RunningApi, caller: Caller, terms: NewTerms) ->
     assert await OrganizationStore(running_api.database).set_terms(caller.organization, terms)
 
 
-async def once_refused(caller: Caller, session_id: str) -> Json:
+async def quota_rejection(caller: Caller, session_id: str) -> Json:
     """The rejection of a message, once the API knows the spending."""
 
-    async def refusal() -> httpx2.Response | None:
+    async def rejection() -> httpx2.Response | None:
         body = {"text": "More?", "expected_revision": EARLIER}
         response = await caller.post(f"/v1/sessions/{session_id}/messages", body)
         return response if response.status_code == 402 else None
 
-    response = await eventually(refusal)
+    response = await eventually(rejection)
     assert response is not None
     return problem(response, 402, "quota_exceeded")
 
@@ -48,7 +48,7 @@ async def overspent(running_api: RunningApi, caller: Caller, scripted: Scripted,
     await caller.say(session_id, "One?", message_id="m-1")
     await caller.recorded(session_id, turns=2)
     await set_terms(running_api, caller, NewTerms(monthly_limit=A_REPLY))
-    await once_refused(caller, session_id)
+    await quota_rejection(caller, session_id)
     return str(session_id)
 
 
@@ -110,7 +110,7 @@ async def test_a_session_keeps_the_price_it_opened_with(
     assert after > before
 
 
-async def test_attempts_that_failed_take_no_time_that_is_charged(
+async def test_failed_attempts_are_not_charged_for_time(
     running_api: RunningApi, caller: Caller, scripted: Scripted
 ) -> None:
     await set_terms(running_api, caller, NewTerms(price_per_second=Decimal(1)))
@@ -150,7 +150,7 @@ async def test_a_message_over_the_limit_is_refused_with_the_figures_and_changes_
         assert "0.018 of the 0.018 USD" in refused["detail"]
     after = await caller.session(session_id)
     assert (after["revision"], texts(after)) == (before["revision"], texts(before))
-    assert await history_length(running_api, session_id) == events, "a refusal leaves nothing in history"
+    assert await history_length(running_api, session_id) == events, "a rejection leaves nothing in history"
 
 
 async def test_a_session_over_the_limit_is_not_opened(
@@ -173,7 +173,7 @@ async def test_over_the_limit_a_repeat_gets_its_first_answer_and_a_session_can_b
     assert (await caller.end(session_id))["is_completed"]
 
 
-async def test_over_the_limit_no_turn_is_answered_another_way_and_no_session_is_forked(
+async def test_over_the_limit_no_turn_is_edited_or_regenerated_and_no_session_is_forked(
     running_api: RunningApi, caller: Caller, scripted: Scripted
 ) -> None:
     session_id = await overspent(running_api, caller, scripted)
@@ -201,7 +201,7 @@ async def test_over_the_limit_no_suite_is_started(running_api: RunningApi, calle
     assert await caller.items("/v1/suites") == []
 
 
-async def test_over_the_limit_no_simulated_caller_is_switched_on(
+async def test_over_the_limit_no_simulated_user_is_switched_on(
     running_api: RunningApi, caller: Caller, scripted: Scripted
 ) -> None:
     session_id = await overspent(running_api, caller, scripted)
@@ -240,7 +240,7 @@ async def test_the_text_chat_of_dograh_is_refused_with_402(
     session_id = await panel.session_id()
     await caller.recorded(session_id, turns=2)
     await set_terms(running_api, caller, NewTerms(monthly_limit=Decimal("0.01")))
-    refused = await once_refused(caller, session_id)
+    refused = await quota_rejection(caller, session_id)
     for response in (
         await panel.post("messages", text="Two?", expected_revision=panel.revision),
         await caller.post(chats_of(panel.workflow_id), {}),
@@ -251,7 +251,7 @@ async def test_the_text_chat_of_dograh_is_refused_with_402(
     assert (await panel.end())["is_completed"]
 
 
-async def test_a_client_of_openai_is_told_that_its_quota_is_insufficient(
+async def test_a_client_of_openai_gets_insufficient_quota(
     running_api: RunningApi, caller: Caller, scripted: Scripted
 ) -> None:
     await overspent(running_api, caller, scripted)

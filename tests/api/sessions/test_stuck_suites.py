@@ -29,7 +29,7 @@ on_sqlite = pytest.mark.parametrize("running_api", ["sqlite"], indirect=True, sc
 
 
 @pytest.fixture(autouse=True)
-def _early_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+def _early_obstacle_checks(monkeypatch: pytest.MonkeyPatch) -> None:
     """A command looks for an obstacle sooner than in production."""
     monkeypatch.setattr(time_limit, "LOOKS_FOR_OBSTACLES", (1.0, 2.0, 2.0, 2.0, 2.0))
 

@@ -52,7 +52,7 @@ async def test_every_form_has_its_media_type_and_a_name_for_its_file(caller: Cal
     assert GREETING in answer.text
 
 
-async def test_only_what_is_seen_is_written(caller: Caller) -> None:
+async def test_only_the_visible_branch_is_written(caller: Caller) -> None:
     await caller.push(library())
     opened = await caller.open("library")
     session_id = opened["id"]
@@ -65,7 +65,7 @@ async def test_only_what_is_seen_is_written(caller: Caller) -> None:
     ]
 
 
-async def test_what_went_wrong_and_what_is_awaited_is_marked(
+async def test_failed_turns_and_pending_replies_are_marked(
     caller: Caller, scripted: Callable[..., ScriptedModel]
 ) -> None:
     gate = Gate()
@@ -137,7 +137,7 @@ async def lose_turns(running_api: RunningApi, session_id: str, *turn_ids: str) -
     await running_api.database.write(lambda connection: connection.execute(lost).close())
 
 
-async def test_a_transcript_of_nobody_and_in_no_form_is_refused(running_api: RunningApi, caller: Caller) -> None:
+async def test_an_unknown_format_and_a_foreign_session_are_refused(running_api: RunningApi, caller: Caller) -> None:
     await caller.push(library())
     session_id = (await caller.open("library"))["id"]
     problem(await caller.get(f"/v1/sessions/{session_id}/transcript", format="pdf"), 422, "validation_error")

@@ -18,7 +18,7 @@ from store.migrate import upgrade
 from streaming.hub import LiveHub
 from tests.api.conftest import quick_settings
 from tests.support.api_agents import library
-from tests.support.event_stream import Event, Stream, heard, types_of, watching
+from tests.support.event_stream import Event, Stream, streamed_text, types_of, watching
 from tests.support.provider import ModelProvider, ScriptedModel, TextReply
 from tests.support.running_api import Caller, RunningApi, serving
 from tests.support.waiting import eventually
@@ -35,25 +35,25 @@ MAX_LONG_TURNS = 60
 
 
 @pytest_asyncio.fixture
-async def hall(
+async def dev_api(
     new_database: Callable[[str], str], client: Client, provider: ModelProvider
 ) -> AsyncIterator[RunningApi]:
     """An API with a worker in one process, as `playhead dev` runs them."""
-    async with opened_hall(new_database("sqlite"), client) as running:
+    async with started_api(new_database("sqlite"), client) as running:
         yield running
 
 
 @pytest_asyncio.fixture
-async def impatient_hall(
+async def dev_api_with_short_timeout(
     new_database: Callable[[str], str], client: Client, provider: ModelProvider
 ) -> AsyncIterator[RunningApi]:
     """The same with a short timeout for clients that take nothing."""
-    async with opened_hall(new_database("sqlite"), client, sse_write_timeout_seconds=SLOW_SECONDS) as running:
+    async with started_api(new_database("sqlite"), client, sse_write_timeout_seconds=SLOW_SECONDS) as running:
         yield running
 
 
 @asynccontextmanager
-async def opened_hall(url: str, client: Client, **own: float) -> AsyncIterator[RunningApi]:
+async def started_api(url: str, client: Client, **own: float) -> AsyncIterator[RunningApi]:
     database = Database.open(url)
     await upgrade(database)
     settings = quick_settings(url, "hall", request_timeout_seconds=60.0, **own)
@@ -67,7 +67,7 @@ async def opened_hall(url: str, client: Client, **own: float) -> AsyncIterator[R
 
 
 @asynccontextmanager
-async def crowd(running_api: RunningApi) -> AsyncIterator[Caller]:
+async def unlimited_caller(running_api: RunningApi) -> AsyncIterator[Caller]:
     """Somebody who may hold any number of connections."""
     async with running_api.caller() as caller:
         limits = httpx2.Limits(max_connections=None)
@@ -84,8 +84,8 @@ async def opened(caller: Caller) -> str:
     return session_id
 
 
-async def test_all_who_watch_one_session_are_told_everything(hall: RunningApi, scripted: Scripted) -> None:
-    async with crowd(hall) as caller, AsyncExitStack() as stack:
+async def test_all_watchers_of_one_session_receive_everything(dev_api: RunningApi, scripted: Scripted) -> None:
+    async with unlimited_caller(dev_api) as caller, AsyncExitStack() as stack:
         await caller.push(library(scripted(TextReply("One."), TextReply("Two.")).string))
         session_id = await opened(caller)
         streams = await asyncio.gather(*(stack.enter_async_context(watching(caller, session_id)) for _ in range(MANY)))
@@ -93,15 +93,15 @@ async def test_all_who_watch_one_session_are_told_everything(hall: RunningApi, s
         for text in ("a", "b"):
             await caller.say(session_id, text)
         await caller.end(session_id)
-        told = await asyncio.gather(*(stream.rest() for stream in streams))
-    first = logged(told[0])
+        received = await asyncio.gather(*(stream.rest() for stream in streams))
+    first = logged(received[0])
     assert types_of(first).count("turn_completed") == 2
-    assert all(logged(events) == first for events in told)
-    assert {heard(events) for events in told} == {"One.Two."}
+    assert all(logged(events) == first for events in received)
+    assert {streamed_text(events) for events in received} == {"One.Two."}
 
 
-async def test_all_who_watch_sessions_of_their_own_are_told_everything(hall: RunningApi, scripted: Scripted) -> None:
-    async with crowd(hall) as caller, AsyncExitStack() as stack:
+async def test_watchers_of_separate_sessions_receive_everything(dev_api: RunningApi, scripted: Scripted) -> None:
+    async with unlimited_caller(dev_api) as caller, AsyncExitStack() as stack:
         await caller.push(library(scripted().string))
 
         talking = asyncio.Semaphore(AT_ONCE)
@@ -121,20 +121,20 @@ async def test_all_who_watch_sessions_of_their_own_are_told_everything(hall: Run
         sessions = await asyncio.gather(*(begin() for _ in range(MANY)))
         listening = [asyncio.create_task(stream.rest()) for _, stream in sessions]
         await asyncio.gather(*(talk(number, session_id) for number, (session_id, _) in enumerate(sessions)))
-        told = await asyncio.gather(*listening)
-    for number, events in enumerate(told):
+        received = await asyncio.gather(*listening)
+    for number, events in enumerate(received):
         *_, completed = [event for event in events if event.type == "turn_completed"]
         assert completed.data["turn"]["assistant_message"]["text"] == f"You said: I am {number}"
         assert events[-1].type == "session_completed"
 
 
-async def test_one_who_takes_nothing_is_dropped_while_others_are_told_everything(
-    impatient_hall: RunningApi, scripted: Scripted
+async def test_a_client_that_reads_nothing_is_dropped_while_others_receive_everything(
+    dev_api_with_short_timeout: RunningApi, scripted: Scripted
 ) -> None:
-    async with crowd(impatient_hall) as caller, AsyncExitStack() as stack:
+    async with unlimited_caller(dev_api_with_short_timeout) as caller, AsyncExitStack() as stack:
         await caller.push(library(scripted().string))
         session_id = await opened(caller)
-        asleep = await stack.enter_async_context(sleeper(impatient_hall, caller, session_id))
+        stalled = await stack.enter_async_context(stalled_client(dev_api_with_short_timeout, caller, session_id))
         stream = await stack.enter_async_context(watching(caller, session_id))
         await stream.until("snapshot")
         turns = 0
@@ -146,18 +146,20 @@ async def test_one_who_takes_nothing_is_dropped_while_others_are_told_everything
                 turns += 1
             await eventually(lambda: dropped(logs))
         await caller.end(session_id)
-        before = [event for event in await events_in(asleep) if event.id]
+        before = [event for event in await events_in(stalled) if event.id]
         async with watching(caller, session_id, after=before[-1].id) as again:
             after = logged(await again.rest())
         async with watching(caller, session_id, after=0) as whole:
             log = logged(await whole.rest())
     assert before[0].type == "snapshot"
     assert [*before[1:], *after] == log[before[0].id or 0 :]
-    assert after, "it was dropped before it had been told everything"
+    assert after, "it was dropped before it had received everything"
 
 
 @asynccontextmanager
-async def sleeper(running_api: RunningApi, caller: Caller, session_id: str) -> AsyncIterator[asyncio.StreamReader]:
+async def stalled_client(
+    running_api: RunningApi, caller: Caller, session_id: str
+) -> AsyncIterator[asyncio.StreamReader]:
     """A client that requests the events and takes none until the test reads from its reader."""
     address = urlsplit(running_api.url)
     connection = socket.socket()

@@ -62,11 +62,11 @@ async def test_every_open_stream_of_a_revoked_key_ends_and_those_of_other_keys_g
     assert all(turn["turn_id"] for turn in turns), "the turns went on without their streams"
 
 
-def test_cache_and_checks_together_keep_the_promise() -> None:
+def test_cache_and_checks_together_stay_below_the_promised_delay() -> None:
     assert auth.KEY_CACHE_SECONDS + revocation.CHECK_SECONDS < PROMISED_SECONDS
 
 
-async def test_streams_stay_open_while_the_store_cannot_say_whose_key_it_is(
+async def test_streams_stay_open_while_the_store_is_unavailable(
     running_api: RunningApi, caller: Caller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = asyncio.Event()

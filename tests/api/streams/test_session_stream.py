@@ -8,7 +8,7 @@ from contracts.sessions import session_workflow_id
 from playhead.services.api_server import SHUTDOWN_SECONDS
 from tests.api.conftest import quick_settings
 from tests.support.api_agents import library
-from tests.support.event_stream import Event, Stream, heard, types_of, watching
+from tests.support.event_stream import Event, Stream, streamed_text, types_of, watching
 from tests.support.provider import ErrorReply, Gate, InterruptedReply, ScriptedModel, TextReply, ToolCallReply
 from tests.support.running_api import Caller, RunningApi, problem, serving
 from tests.support.waiting import eventually
@@ -24,7 +24,7 @@ ORDER = {
     "approval": {"reason": "It costs money."},
 }
 """A tool whose calls wait for a person."""
-SPEECH = "We open at nine, and we close at six in the evening."
+REPLY = "We open at nine, and we close at six in the evening."
 
 
 async def opened(caller: Caller, model: ScriptedModel) -> str:
@@ -44,8 +44,8 @@ async def test_the_first_event_is_the_session_as_it_is(caller: Caller, scripted:
     assert {**snapshot.data, "as_of": ""} == {**session, "as_of": ""}
 
 
-async def test_a_reply_is_heard_while_it_is_spoken_and_before_it_is_over(caller: Caller, scripted: Scripted) -> None:
-    session_id = await opened(caller, scripted(TextReply(SPEECH, gate=(gate := Gate()))))
+async def test_a_reply_is_streamed_while_it_is_generated(caller: Caller, scripted: Scripted) -> None:
+    session_id = await opened(caller, scripted(TextReply(REPLY, gate=(gate := Gate()))))
     async with watching(caller, session_id) as stream:
         await stream.until("snapshot")
         accepted = (await caller.post(f"/v1/sessions/{session_id}/messages", {"text": "When?"}, wait=False)).json()
@@ -53,10 +53,10 @@ async def test_a_reply_is_heard_while_it_is_spoken_and_before_it_is_over(caller:
         assert (started.type, started.id) == ("turn_started", 4)
         assert started.data["turn_id"] == accepted["turn_id"]
         assert started.data["user_message"]["text"] == "When?"
-        assert (first.data, first.id) == ({"turn_id": accepted["turn_id"], "text": SPEECH[: len(SPEECH) // 2]}, None)
+        assert (first.data, first.id) == ({"turn_id": accepted["turn_id"], "text": REPLY[: len(REPLY) // 2]}, None)
         gate.open()
         *words, closed = await stream.until("turn_completed")
-    assert heard([first, *words]) == SPEECH
+    assert streamed_text([first, *words]) == REPLY
     assert closed.data["turn"] == (await caller.session(session_id))["turns"][-1]
     assert closed.id == 5
 
@@ -68,7 +68,7 @@ async def test_the_deltas_of_a_turn_are_its_text_over_several_steps(caller: Call
         await stream.until("snapshot")
         await caller.say(session_id, "Bye")
         events = await stream.rest()
-    assert heard(events) == "One moment.\n\nGoodbye then."
+    assert streamed_text(events) == "One moment.\n\nGoodbye then."
     assert [kind for kind in types_of(events) if not kind.startswith("reply_")] == [
         "turn_started",
         "tool_call_started",
@@ -81,7 +81,7 @@ async def test_the_deltas_of_a_turn_are_its_text_over_several_steps(caller: Call
     assert "reply_reset" not in types_of(events)
 
 
-async def test_what_is_read_after_a_goodbye_is_told_before_the_end(caller: Caller, scripted: Scripted) -> None:
+async def test_variables_extracted_after_a_goodbye_are_sent_before_the_end(caller: Caller, scripted: Scripted) -> None:
     recorded = ToolCallReply("record_variables", '{"content": true}')
     model = scripted(ToolCallReply("farewell"), TextReply("Goodbye then."), recorded)
     nodes = library()["nodes"]
@@ -94,12 +94,12 @@ async def test_what_is_read_after_a_goodbye_is_told_before_the_end(caller: Calle
         answered = (await caller.post(f"/v1/sessions/{session_id}/messages", {"text": "That is all."})).json()
         assert answered["is_completed"]
         events = await stream.rest()
-    told = [kind for kind in types_of(events) if not kind.startswith("reply_")]
-    assert told[-4:] == ["session_end", "turn_completed", "variables_extracted", "session_completed"]
+    durable = [kind for kind in types_of(events) if not kind.startswith("reply_")]
+    assert durable[-4:] == ["session_end", "turn_completed", "variables_extracted", "session_completed"]
     assert (await caller.session(session_id))["gathered_context"] == {"content": True}
 
 
-async def test_a_tool_is_told_of_before_it_has_answered(caller: Caller, scripted: Scripted) -> None:
+async def test_a_tool_call_is_sent_before_its_result(caller: Caller, scripted: Scripted) -> None:
     model = scripted(ToolCallReply("order", text="One moment."), TextReply("It was not ordered."))
     await caller.push(library(model.string, nodes=ORDERING, tools={"order": ORDER}))
     session_id = (await caller.open("library"))["id"]
@@ -114,10 +114,10 @@ async def test_a_tool_is_told_of_before_it_has_answered(caller: Caller, scripted
         events = await stream.until("turn_completed")
     [result] = [event for event in events if event.type == "tool_call_result"]
     assert result.data["error"] == "denied"
-    assert "tool_call_started" not in types_of(events), "it was told once"
+    assert "tool_call_started" not in types_of(events), "it was sent once"
 
 
-async def test_a_command_that_is_refused_during_a_tool_call_takes_no_other_event_out_of_the_log(
+async def test_a_command_rejected_during_a_tool_call_removes_no_event_from_the_log(
     running_api: RunningApi, caller: Caller, scripted: Scripted
 ) -> None:
     model = scripted(ToolCallReply("order", text="One moment."), TextReply("It was not ordered."))
@@ -139,7 +139,7 @@ async def test_a_command_that_is_refused_during_a_tool_call_takes_no_other_event
     assert sorted(event.type for event in events if event.id and event.type in recorded) == sorted(recorded)
 
 
-async def test_a_call_that_is_made_again_takes_back_what_was_heard(caller: Caller, scripted: Scripted) -> None:
+async def test_a_retried_model_call_resets_the_streamed_text(caller: Caller, scripted: Scripted) -> None:
     broken = InterruptedReply("Nobody will ever know.", gate=(gate := Gate()))
     session_id = await opened(caller, scripted(broken, TextReply("At nine.")))
     async with watching(caller, session_id) as stream:
@@ -148,15 +148,13 @@ async def test_a_call_that_is_made_again_takes_back_what_was_heard(caller: Calle
         first = await stream.until("reply_delta")
         gate.open()
         events = await stream.until("turn_completed")
-    assert heard(first) == "Nobody will"
+    assert streamed_text(first) == "Nobody will"
     assert "reply_reset" in types_of(events)
-    assert heard([*first, *events]) == "At nine."
+    assert streamed_text([*first, *events]) == "At nine."
 
 
-async def test_who_joins_in_the_middle_of_a_reply_hears_it_from_its_beginning(
-    caller: Caller, scripted: Scripted
-) -> None:
-    session_id = await opened(caller, scripted(TextReply(SPEECH, gate=(gate := Gate()))))
+async def test_a_late_watcher_receives_the_reply_from_its_beginning(caller: Caller, scripted: Scripted) -> None:
+    session_id = await opened(caller, scripted(TextReply(REPLY, gate=(gate := Gate()))))
     await caller.post(f"/v1/sessions/{session_id}/messages", {"text": "When?"}, wait=False)
     await gate.reached()
     async with watching(caller, session_id) as first, watching(caller, session_id) as second:
@@ -164,12 +162,12 @@ async def test_who_joins_in_the_middle_of_a_reply_hears_it_from_its_beginning(
             snapshot, delta = await stream.until("reply_delta")
             assert snapshot.data["status"] == "pending_assistant_turn"
             assert snapshot.data["turns"][-1]["user_message"]["text"] == "When?"
-            assert SPEECH.startswith(delta.data["text"])
+            assert REPLY.startswith(delta.data["text"])
         gate.open()
         await first.until("turn_completed")
 
 
-async def test_a_turn_that_fails_says_so(caller: Caller, scripted: Scripted) -> None:
+async def test_a_failed_turn_is_sent_with_its_error(caller: Caller, scripted: Scripted) -> None:
     session_id = await opened(caller, scripted(ErrorReply(400)))
     async with watching(caller, session_id) as stream:
         await stream.until("snapshot")
@@ -178,7 +176,7 @@ async def test_a_turn_that_fails_says_so(caller: Caller, scripted: Scripted) -> 
     assert failed.data["turn"]["error"]
 
 
-async def test_a_rewind_is_told(caller: Caller, scripted: Scripted) -> None:
+async def test_a_rewind_is_sent(caller: Caller, scripted: Scripted) -> None:
     session_id = await opened(caller, scripted())
     async with watching(caller, session_id) as stream:
         [snapshot] = await stream.until("snapshot")
@@ -187,9 +185,7 @@ async def test_a_rewind_is_told(caller: Caller, scripted: Scripted) -> None:
     assert rewound.data["cursor_turn_id"] == snapshot.data["turns"][0]["id"]
 
 
-async def test_the_connection_may_be_lost_at_every_event_and_the_union_is_the_log_once_each(
-    caller: Caller, scripted: Scripted
-) -> None:
+async def test_a_stream_resumed_after_any_event_has_the_rest_of_the_log(caller: Caller, scripted: Scripted) -> None:
     model = scripted(
         TextReply("One."),
         ErrorReply(400),
@@ -237,13 +233,13 @@ async def test_a_closed_session_shows_a_snapshot_and_ends(caller: Caller, script
     assert snapshot.data["is_completed"]
 
 
-async def test_silence_is_broken_by_comments(running_api: RunningApi, caller: Caller, scripted: Scripted) -> None:
+async def test_an_idle_stream_sends_comments(running_api: RunningApi, caller: Caller, scripted: Scripted) -> None:
     session_id = await opened(caller, scripted())
-    talkative = quick_settings(
+    frequent_comments = quick_settings(
         running_api.database.address, running_api.settings.task_queue, sse_keepalive_seconds=0.05
     )
     async with (
-        serving(talkative, running_api.client, running_api.database, running_api.hub) as other,
+        serving(frequent_comments, running_api.client, running_api.database, running_api.hub) as other,
         other.caller(caller.organization) as watcher,
         watching(watcher, session_id) as stream,
     ):
@@ -259,9 +255,11 @@ async def test_a_session_that_an_operator_terminates_ends_its_streams(
     running_api: RunningApi, caller: Caller, scripted: Scripted
 ) -> None:
     session_id = await opened(caller, scripted())
-    watchful = quick_settings(running_api.database.address, running_api.settings.task_queue, sse_keepalive_seconds=0.05)
+    frequent_checks = quick_settings(
+        running_api.database.address, running_api.settings.task_queue, sse_keepalive_seconds=0.05
+    )
     async with (
-        serving(watchful, running_api.client, running_api.database, running_api.hub) as other,
+        serving(frequent_checks, running_api.client, running_api.database, running_api.hub) as other,
         other.caller(caller.organization) as watcher,
         watching(watcher, session_id) as stream,
     ):

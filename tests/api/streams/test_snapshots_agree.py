@@ -21,7 +21,7 @@ from api.temporal.session_client import SessionClient
 from contracts.sessions import SettleTurnsInput, SettleTurnsResult, session_workflow_id
 from domain.sessions.views import TimelineView
 from tests.support.api_agents import library
-from tests.support.event_stream import Event, heard, saying, types_of, watching
+from tests.support.event_stream import Event, saying, streamed_text, types_of, watching
 from tests.support.provider import ErrorReply, Gate, ScriptedModel, TextReply, ToolCallReply
 from tests.support.running_api import Caller, Json, RunningApi, done, serving
 from tests.support.waiting import eventually
@@ -40,9 +40,9 @@ async def lagging(running_api: RunningApi, caller: Caller) -> AsyncIterator[Call
     settings = running_api.settings.model_copy(update={"settlement_delay_seconds": LAG_SECONDS})
     async with (
         serving(settings, running_api.client, running_api.database, running_api.hub) as api,
-        api.caller(caller.organization) as somebody,
+        api.caller(caller.organization) as new_caller,
     ):
-        yield somebody
+        yield new_caller
 
 
 class Client:
@@ -68,11 +68,11 @@ class Client:
             self.position = event.id
         revision = data.get("revision")
         if event.type == "turn_started":
-            assert turn is None, "the start of a turn is told that is known"
+            assert turn is None, "the start of a known turn was sent again"
             self.turns[data["turn_id"]] = {**data, "id": data["turn_id"], "status": "pending", "events": []}
             self.leaf, self.cursor, self.is_rewound = data["turn_id"], None, False
         elif event.type in CLOSINGS:
-            assert turn is None or turn["status"] == "pending", "the end of a turn is told that is over"
+            assert turn is None or turn["status"] == "pending", "the end of a completed turn was sent again"
             self.turns[data["turn_id"]] = data["turn"]
         elif event.type in ("reply_delta", "reply_reset"):
             assert turn is not None
@@ -80,9 +80,9 @@ class Client:
             before = self.words.get(data["turn_id"], "") if event.type == "reply_delta" else ""
             self.words[data["turn_id"]] = before + data["text"]
         elif event.type in TURN_EVENTS and turn is not None:
-            told = [(each["type"], each["created_at"], each["payload"].get("call_id")) for each in turn["events"]]
+            known = [(each["type"], each["created_at"], each["payload"].get("call_id")) for each in turn["events"]]
             one = (event.type, data["created_at"], data.get("call_id"))
-            assert one not in told, f"{event.type} is told that is known"
+            assert one not in known, f"{event.type} was sent again"
             payload = {name: value for name, value in data.items() if name not in ("turn_id", "created_at", "revision")}
             event_of_turn = {"type": event.type, "created_at": data["created_at"], "payload": payload}
             self.turns[turn["id"]] = {**turn, "events": [*turn["events"], event_of_turn]}
@@ -93,14 +93,14 @@ class Client:
             self._is_new(revision)
             self.leaf, self.cursor, self.is_rewound = data["leaf_turn_id"], None, False
         elif event.type == "session_completed":
-            assert not self.is_completed, "the end of a session is told that is known"
+            assert not self.is_completed, "the end of the session was sent again"
             self.is_completed = True
         if revision is not None:
             self.revision = revision
 
     def _is_new(self, revision: int | None) -> None:
         assert revision is not None
-        assert revision > self.revision, f"revision {revision} is told, {self.revision} is known"
+        assert revision > self.revision, f"revision {revision} was sent after {self.revision}"
 
     @property
     def path(self) -> list[str]:
@@ -186,7 +186,7 @@ async def said(caller: Caller, session_id: str) -> None:
 
 
 @pytest.mark.parametrize("change", [said, rewound, edited, regenerated, restored, ended])
-async def test_stream_opened_right_after_a_change_tells_nothing_twice(
+async def test_stream_opened_right_after_a_change_sends_nothing_twice(
     lagging: Caller, scripted: Scripted, change: Callable[[Caller, str], Awaitable[None]]
 ) -> None:
     session_id = await opened(lagging, library(scripted().string))
@@ -202,7 +202,7 @@ async def test_stream_opened_right_after_a_change_tells_nothing_twice(
     ]
 
 
-async def test_greeting_that_is_being_recorded_is_told_once(
+async def test_greeting_that_is_being_recorded_is_sent_once(
     lagging: Caller, scripted: Scripted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked, settle, timeline = asyncio.Event(), Recorder.settle, SessionClient.timeline
@@ -226,7 +226,7 @@ async def test_greeting_that_is_being_recorded_is_told_once(
 
 
 @pytest.mark.parametrize("is_greeted", [False, True])
-async def test_stream_that_waits_no_longer_begins_with_what_is_recorded(
+async def test_stream_that_stops_waiting_begins_with_the_recorded_turns(
     lagging: Caller, scripted: Scripted, monkeypatch: pytest.MonkeyPatch, *, is_greeted: bool
 ) -> None:
     """As on a machine that is too busy to record in time what the snapshot would show."""
@@ -253,18 +253,18 @@ async def test_stream_that_waits_no_longer_begins_with_what_is_recorded(
         snapshot, *events = await followed(lagging, session_id, then=go_on)
     finally:
         recording.set()
-    told = [event.data["turn_id"] for event in events if event.type == "turn_started"]
-    assert (len(snapshot.data["turns"]), len(told)) == ((1, 2) if is_greeted else (0, 2))
+    started_ids = [event.data["turn_id"] for event in events if event.type == "turn_started"]
+    assert (len(snapshot.data["turns"]), len(started_ids)) == ((1, 2) if is_greeted else (0, 2))
 
 
-async def test_fork_is_told_once(lagging: Caller, scripted: Scripted) -> None:
+async def test_fork_is_sent_once(lagging: Caller, scripted: Scripted) -> None:
     source = await opened(lagging, library(scripted().string))
     fork = done(await lagging.post(f"{path_of(source)}/fork"), 201)
     await lagging.say(fork["id"], "Two")
     await followed(lagging, fork["id"])
 
 
-async def test_failed_and_interrupted_turns_are_told_once(lagging: Caller, scripted: Scripted) -> None:
+async def test_failed_and_interrupted_turns_are_sent_once(lagging: Caller, scripted: Scripted) -> None:
     gate = Gate()
     session_id = await opened(
         lagging, library(scripted(TextReply("A."), ErrorReply(400), TextReply("Long text", gate=gate)).string)
@@ -277,7 +277,7 @@ async def test_failed_and_interrupted_turns_are_told_once(lagging: Caller, scrip
     await followed(lagging, session_id)
 
 
-async def test_turn_under_way_is_shown_and_told_once(lagging: Caller, scripted: Scripted) -> None:
+async def test_pending_turn_is_in_the_snapshot_and_not_sent_again(lagging: Caller, scripted: Scripted) -> None:
     gate = Gate()
     session_id = await opened(
         lagging, library(scripted(TextReply("A."), TextReply("It is on its way.", gate=gate)).string)
@@ -294,7 +294,7 @@ async def test_turn_under_way_is_shown_and_told_once(lagging: Caller, scripted: 
     assert "turn_started" not in types_of(events)
 
 
-async def test_turn_that_waits_for_an_approval_is_told_once(lagging: Caller, scripted: Scripted) -> None:
+async def test_turn_that_waits_for_an_approval_is_sent_once(lagging: Caller, scripted: Scripted) -> None:
     agent = with_approval(
         scripted(TextReply("A."), ToolCallReply("order", text="One moment."), TextReply("Not ordered."))
     )
@@ -313,7 +313,7 @@ async def test_turn_that_waits_for_an_approval_is_told_once(lagging: Caller, scr
     assert types_of(events).count("approval_decided") == 1
 
 
-async def test_reset_is_told_once(lagging: Caller, scripted: Scripted, running_api: RunningApi) -> None:
+async def test_reset_is_sent_once(lagging: Caller, scripted: Scripted, running_api: RunningApi) -> None:
     session_id = await opened(lagging, library(scripted().string))
     await lagging.say(session_id, "Two")
     workflow_id = session_workflow_id(session_id)
@@ -357,7 +357,7 @@ def with_approval(model: ScriptedModel) -> Json:
     return library(model.string, nodes=nodes, tools={"order": order})
 
 
-async def test_first_word_after_an_unstreamed_turn_waits_for_no_record(
+async def test_first_text_after_an_unstreamed_turn_does_not_wait_for_the_record(
     lagging: Caller, scripted: Scripted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gate, recording = Gate(), asyncio.Event()
@@ -385,4 +385,4 @@ async def test_first_word_after_an_unstreamed_turn_waits_for_no_record(
         recording.set()
     assert types_of(events)[-1] == "turn_completed"
     assert "turn_started" not in types_of(events)
-    assert heard([first, *events]) == events[-1].data["turn"]["assistant_message"]["text"] == "At nine o'clock."
+    assert streamed_text([first, *events]) == events[-1].data["turn"]["assistant_message"]["text"] == "At nine o'clock."

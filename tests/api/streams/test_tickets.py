@@ -92,7 +92,7 @@ async def test_ticket_dies_with_its_key(running_api: RunningApi, caller: Caller)
         problem(await browser.get(f"/v1/sessions/{session_id}/events", ticket=ticket), 401, "unauthenticated")
 
 
-async def test_nobody_gets_a_ticket_for_a_session_of_others(running_api: RunningApi, caller: Caller) -> None:
+async def test_a_session_of_another_organization_gets_no_ticket(running_api: RunningApi, caller: Caller) -> None:
     session_id = await opened(caller)
     async with running_api.caller() as other:
         problem(await other.post(f"/v1/sessions/{session_id}/events/ticket"), 404, "not_found")
@@ -115,7 +115,7 @@ async def test_calls_without_a_key_get_tickets_too(running_api: RunningApi) -> N
             assert stream.status_code == 200
 
 
-async def test_client_that_has_everything_of_an_ended_session_is_told_to_stop(caller: Caller) -> None:
+async def test_client_with_all_events_of_an_ended_session_gets_no_content(caller: Caller) -> None:
     session_id = await opened(caller)
     await caller.end(session_id)
     async with watching(caller, session_id, after=0) as stream:

@@ -22,8 +22,8 @@ from tests.support.running_api import Caller, RunningApi, done, problem, serving
 from tests.support.waiting import eventually
 
 
-class Line:
-    """A proxy to a server, which can be cut and mended: when it is cut, its connections break, and new ones fail."""
+class Proxy:
+    """A proxy to a server, which can be cut and restored: when it is cut, its connections break, and new ones fail."""
 
     def __init__(self, host: str, port: int) -> None:
         self._to = (host, port)
@@ -36,7 +36,7 @@ class Line:
     def address(self) -> str:
         return f"127.0.0.1:{self.port}"
 
-    async def mend(self) -> None:
+    async def restore(self) -> None:
         self._server = await asyncio.start_server(self._carry, "127.0.0.1", self.port)
 
     async def cut(self) -> None:
@@ -49,13 +49,13 @@ class Line:
         there_reader, there_writer = await asyncio.open_connection(*self._to)
         self._open |= {writer, there_writer}
         with suppress(ConnectionError, asyncio.CancelledError):
-            await asyncio.gather(_pour(reader, there_writer), _pour(there_reader, writer))
+            await asyncio.gather(_copy(reader, there_writer), _copy(there_reader, writer))
         for each in (writer, there_writer):
             self._open.discard(each)
             each.close()
 
 
-async def _pour(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     while data := await reader.read(65_536):
         writer.write(data)
         await writer.drain()
@@ -63,14 +63,14 @@ async def _pour(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 
 @asynccontextmanager
-async def a_line_to(server: WorkflowEnvironment) -> AsyncIterator[Line]:
+async def proxy_to(server: WorkflowEnvironment) -> AsyncIterator[Proxy]:
     host, port = server.client.service_client.config.target_host.split(":")
-    line = Line(host, int(port))
-    await line.mend()
+    proxy = Proxy(host, int(port))
+    await proxy.restore()
     try:
-        yield line
+        yield proxy
     finally:
-        await line.cut()
+        await proxy.cut()
 
 
 async def ready(running_api: RunningApi, status: int) -> None:
@@ -83,20 +83,20 @@ async def ready(running_api: RunningApi, status: int) -> None:
         await eventually(says_so)
 
 
-async def test_temporal_down_in_the_middle(
+async def test_temporal_goes_down_during_a_session(
     running_api: RunningApi, caller: Caller, temporal_server: WorkflowEnvironment
 ) -> None:
     await caller.push(library())
     session_id = (await caller.open("library"))["id"]
     path = f"/v1/sessions/{session_id}"
-    async with a_line_to(temporal_server) as line:
-        remote = await Client.connect(line.address, plugins=[PlayheadPlugin()])
+    async with proxy_to(temporal_server) as proxy:
+        remote = await Client.connect(proxy.address, plugins=[PlayheadPlugin()])
         async with (
             serving(running_api.settings, remote, running_api.database) as distant,
             distant.caller(caller.organization) as visitor,
         ):
             await visitor.say(session_id, "One")
-            await line.cut()
+            await proxy.cut()
             await ready(distant, 503)
             for response in (
                 await visitor.post(f"{path}/messages", {"text": "Two"}),
@@ -108,38 +108,40 @@ async def test_temporal_down_in_the_middle(
                 assert problem(response, 503, "unavailable")["service"] == "temporal"
                 assert response.headers["retry-after"] == "1"
             assert (await visitor.session(session_id))["id"] == session_id
-            await line.mend()
+            await proxy.restore()
             await ready(distant, 200)
             session = await visitor.say(session_id, "Two")
     assert [said for said, _ in texts(session)] == [None, "One", "Two"]
     assert len(await caller.recorded(session_id, turns=3)) == 3
 
 
-async def test_temporal_down_before_it_was_noticed(
+async def test_temporal_is_down_before_the_api_notices(
     running_api: RunningApi, caller: Caller, temporal_server: WorkflowEnvironment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The message meets a dead connection; a repeat with its id delivers it once, whatever became of the first try."""
     monkeypatch.setattr("api.temporal.availability.CHECK_EVERY_SECONDS", 3600.0)
     await caller.push(library())
     session_id = (await caller.open("library"))["id"]
-    async with a_line_to(temporal_server) as line:
-        remote = await Client.connect(line.address, plugins=[PlayheadPlugin()])
-        unaware = running_api.settings.model_copy(update={"request_timeout_seconds": 3.0})
+    async with proxy_to(temporal_server) as proxy:
+        remote = await Client.connect(proxy.address, plugins=[PlayheadPlugin()])
+        short_timeout = running_api.settings.model_copy(update={"request_timeout_seconds": 3.0})
         async with (
-            serving(unaware, remote, running_api.database) as distant,
+            serving(short_timeout, remote, running_api.database) as distant,
             distant.caller(caller.organization) as visitor,
         ):
             await visitor.session(session_id)
-            await line.cut()
+            await proxy.cut()
             body = {"text": "Hello", "message_id": "m-1"}
             response = await visitor.post(f"/v1/sessions/{session_id}/messages", body)
             assert response.status_code in (503, 504)
             assert problem(response, response.status_code, response.json()["code"])["message_id"] == "m-1"
-            await line.mend()
+            await proxy.restore()
     assert [said for said, _ in texts(await caller.say(session_id, "Hello", message_id="m-1"))] == [None, "Hello"]
 
 
-async def test_the_store_down_in_the_middle(client: Client, provider: object, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_store_goes_down_during_a_session(
+    client: Client, provider: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A running session is read without the store, also when key and session are no longer fresh in the caches."""
     monkeypatch.setattr("api.http.auth.KEY_CACHE_SECONDS", 0.0)
     monkeypatch.setattr("api.sessions.reader.CACHED_SECONDS", 0.0)
@@ -182,10 +184,10 @@ async def test_the_api_starts_while_both_are_down_and_recovers(
         _, secret = await KeyStore(database).create("org_early", "tests")
         await database.aclose()
         await asyncio.to_thread(server.stop)
-        async with a_line_to(temporal_server) as line:
-            await line.cut()
+        async with proxy_to(temporal_server) as proxy:
+            await proxy.cut()
             database = Database.open(url)
-            lazy = await Client.connect(line.address, lazy=True, plugins=[PlayheadPlugin()])
+            lazy = await Client.connect(proxy.address, lazy=True, plugins=[PlayheadPlugin()])
             settings = quick_settings(url, "early")
             async with (
                 serving(settings, lazy, database) as running_api,
@@ -195,7 +197,7 @@ async def test_the_api_starts_while_both_are_down_and_recovers(
                 problem(await caller.get("/readyz"), 503, "unavailable")
                 problem(await caller.post("/v1/agents", library()), 503, "unavailable")
                 await asyncio.to_thread(server.start)
-                await line.mend()
+                await proxy.restore()
                 await ready(running_api, 200)
                 async with build_worker(settings, temporal_server.client, database):
                     await caller.push(library())

@@ -26,7 +26,7 @@ class Relay:
 
 
 @pytest.mark.parametrize("ends", [False, True])
-async def test_every_run_of_a_workflow_is_forgotten(client: Client, ends: bool) -> None:
+async def test_every_run_of_a_workflow_is_deleted(client: Client, ends: bool) -> None:
     workflow_id, task_queue = f"relay-{uuid4().hex}", f"relay-{uuid4().hex[:8]}"
     async with Worker(client, task_queue=task_queue, workflows=[Relay]):
         first = await client.start_workflow(Relay.run, args=[2, ends], id=workflow_id, task_queue=task_queue)
@@ -51,12 +51,12 @@ async def test_every_run_of_a_workflow_is_forgotten(client: Client, ends: bool) 
         await WorkflowDeletion(client).delete(workflow_id)
 
 
-async def test_what_temporal_does_not_know_is_forgotten_already(client: Client) -> None:
+async def test_an_unknown_workflow_counts_as_deleted(client: Client) -> None:
     await WorkflowDeletion(client).delete("session-unknown")
 
 
-async def test_nothing_is_forgotten_while_temporal_is_out_of_reach() -> None:
-    nowhere = await Client.connect("127.0.0.1:1", lazy=True, plugins=[PlayheadPlugin()])
+async def test_nothing_is_deleted_while_temporal_is_unreachable() -> None:
+    unreachable = await Client.connect("127.0.0.1:1", lazy=True, plugins=[PlayheadPlugin()])
     with pytest.raises(Problem) as caught:
-        await WorkflowDeletion(nowhere).delete("session-unknown")
+        await WorkflowDeletion(unreachable).delete("session-unknown")
     assert caught.value.code == "unavailable"

@@ -55,7 +55,7 @@ async def test_other_errors(error: BaseException, meaning: type[BaseException]) 
 
 
 @pytest.mark.parametrize("details", [(Rejection(code="queue_full", detail="Full.", figures={"limit": 20}),), ()])
-async def test_refusals_keep_their_code(details: tuple[Rejection, ...]) -> None:
+async def test_rejections_keep_their_code(details: tuple[Rejection, ...]) -> None:
     error = ApplicationError("Full.", *(each.model_dump() for each in details), type="queue_full")
     problem = translated(WorkflowUpdateFailedError(error))
     assert isinstance(problem, Problem)
@@ -63,7 +63,7 @@ async def test_refusals_keep_their_code(details: tuple[Rejection, ...]) -> None:
     assert problem.figures == ({"limit": 20} if details else {})
 
 
-async def test_a_task_that_is_to_stop_stops() -> None:
+async def test_a_cancelled_task_stops() -> None:
     """The Temporal client reports the cancellation of its caller as a timeout."""
     started = asyncio.Event()
 

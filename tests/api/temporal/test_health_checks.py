@@ -157,7 +157,7 @@ async def test_pause_of_the_process_is_no_outage(services: WatchedServices) -> N
         await services.some_checks()
 
 
-async def test_store_that_answers_others_is_up(services: WatchedServices) -> None:
+async def test_store_that_is_busy_with_others_is_up(services: WatchedServices) -> None:
     async with no_outage(services):
         services.store.answer = services.store.busy
         pings = services.store.pings
@@ -171,7 +171,7 @@ async def test_store_that_answers_others_is_up(services: WatchedServices) -> Non
         await services.some_checks()
 
 
-async def test_service_that_answers_nobody_is_down(services: WatchedServices) -> None:
+async def test_service_that_never_answers_is_down(services: WatchedServices) -> None:
     services.store.answer = services.temporal.answer = never
     for service in ("store", "temporal"):
         await services.is_down(service)
@@ -216,7 +216,7 @@ async def test_store_that_takes_no_write_is_down(services: WatchedServices, case
     await services.is_up()
 
 
-async def test_silent_service_delays_no_check_of_the_other(
+async def test_hanging_service_delays_no_check_of_the_other(
     services: WatchedServices, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(availability, "PATIENCE_SECONDS", 1_000_000)

@@ -10,7 +10,7 @@ from conversation import API_KEY, BASE_URL, MODEL, hold
 from openai import AsyncOpenAI
 
 
-class Under(scenario.AgentAdapter):
+class AgentUnderTest(scenario.AgentAdapter):
     """The agent under test."""
 
     def __init__(self, *, stream):
@@ -46,7 +46,7 @@ def way(*, stream=False):
     """A way to hold a conversation in a scenario."""
 
     def talk(texts):
-        agent = Under(stream=stream)
+        agent = AgentUnderTest(stream=stream)
         steps = [step for _ in texts for step in (scenario.user(), scenario.agent())]
         result = asyncio.run(
             scenario.arun(

@@ -3,7 +3,7 @@
 import litellm
 from conversation import API_KEY, BASE_URL, MODEL, hold
 
-WHERE = {"api_base": BASE_URL, "api_key": API_KEY, "num_retries": 0}
+CONNECTION = {"api_base": BASE_URL, "api_key": API_KEY, "num_retries": 0}
 
 
 def chat(texts, stream=False):
@@ -11,7 +11,7 @@ def chat(texts, stream=False):
     messages, replies = [], []
     for text in texts:
         messages.append({"role": "user", "content": text})
-        answer = litellm.completion(model=f"openai/{MODEL}", messages=messages, stream=stream, **WHERE)
+        answer = litellm.completion(model=f"openai/{MODEL}", messages=messages, stream=stream, **CONNECTION)
         if stream:
             reply = "".join(chunk.choices[0].delta.content or "" for chunk in answer if chunk.choices)
         else:

@@ -10,28 +10,28 @@ from livekit.plugins import openai
 async def in_session(talk, texts):
     """A conversation in a session that has started."""
     model = openai.LLM(model=MODEL, base_url=BASE_URL, api_key=API_KEY, max_retries=0)
-    heard = asyncio.Event()
+    first_words = asyncio.Event()
 
-    class Caller(Agent):
+    class ObservedAgent(Agent):
         """An agent that notes the first words of a reply."""
 
         async def llm_node(self, chat_ctx, tools, model_settings):
             async for chunk in Agent.default.llm_node(self, chat_ctx, tools, model_settings):
-                heard.set()
+                first_words.set()
                 yield chunk
 
     async with AgentSession(llm=model) as session:
-        await session.start(Caller(instructions="Be brief."))
-        return await talk(session, heard, texts)
+        await session.start(ObservedAgent(instructions="Be brief."))
+        return await talk(session, first_words, texts)
 
 
 def last_reply(session):
     """The newest text of the agent in the history of the session."""
-    said = [item for item in session.history.items if item.type == "message" and item.role == "assistant"]
-    return said[-1].text_content if said else ""
+    replies = [item for item in session.history.items if item.type == "message" and item.role == "assistant"]
+    return replies[-1].text_content if replies else ""
 
 
-async def plain(session, heard, texts):
+async def plain(session, first_words, texts):
     """Three turns."""
     replies = []
     for text in texts:
@@ -40,17 +40,17 @@ async def plain(session, heard, texts):
     return replies
 
 
-async def interrupt(session, heard, texts):
+async def interrupt(session, first_words, texts):
     """The second reply is interrupted at its first words, and the third message comes at once."""
     first, second, third = texts
-    replies = await plain(session, heard, [first])
-    heard.clear()
+    replies = await plain(session, first_words, [first])
+    first_words.clear()
     speech = session.generate_reply(user_input=second)
-    await asyncio.wait_for(heard.wait(), 60)
+    await asyncio.wait_for(first_words.wait(), 60)
     await session.interrupt()
     await speech.wait_for_playout()
     replies.append("interrupted" if speech.interrupted else "")
-    return replies + await plain(session, heard, [third])
+    return replies + await plain(session, first_words, [third])
 
 
 def way(talk):

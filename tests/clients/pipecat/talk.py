@@ -18,7 +18,7 @@ from pipecat.processors.frame_processor import FrameProcessor
 from pipecat.services.openai.llm import OpenAILLMService
 
 
-class Ear(FrameProcessor):
+class ReplyCollector(FrameProcessor):
     """Collects the words of the reply between the service and the context."""
 
     def __init__(self):
@@ -53,12 +53,12 @@ async def in_pipeline(talk, texts):
     context = LLMContext()
     settings = OpenAILLMService.Settings(model=MODEL)
     service = OpenAILLMService(settings=settings, api_key=API_KEY, base_url=BASE_URL)
-    ear, aggregators = Ear(), LLMContextAggregatorPair(context)
-    pipeline = Pipeline([aggregators.user(), service, ear, aggregators.assistant()])
+    collector, aggregators = ReplyCollector(), LLMContextAggregatorPair(context)
+    pipeline = Pipeline([aggregators.user(), service, collector, aggregators.assistant()])
     task = PipelineTask(pipeline, params=PipelineParams(), cancel_on_idle_timeout=False)
     running = asyncio.create_task(PipelineRunner(handle_sigint=False).run(task))
     try:
-        return await talk(task, context, ear, texts)
+        return await talk(task, context, collector, texts)
     finally:
         await task.cancel()
         await running
@@ -70,55 +70,55 @@ async def ask(task, context, text):
     await task.queue_frames([LLMContextFrame(context)])
 
 
-async def plain(task, context, ear, texts):
+async def plain(task, context, collector, texts):
     """Three turns."""
     replies = []
     for number, text in enumerate(texts):
         await ask(task, context, text)
-        replies.append(await ear.rest())
+        replies.append(await collector.rest())
         await until(lambda seen=2 * (number + 1): len(context.get_messages()) == seen)
     return replies
 
 
-async def barge_in(task, context, ear, texts):
+async def barge_in(task, context, collector, texts):
     """The second reply is interrupted after its first words, and the third message comes at once."""
     first, second, third = texts
     await ask(task, context, first)
-    replies = [await ear.rest()]
+    replies = [await collector.rest()]
     await until(lambda: len(context.get_messages()) == 2)
     await ask(task, context, second)
-    replies.append(await asyncio.wait_for(ear.words.get(), 60))
+    replies.append(await asyncio.wait_for(collector.words.get(), 60))
     await task.queue_frames([InterruptionFrame()])
     await until(lambda: len(context.get_messages()) == 4)
-    while not ear.words.empty():
-        ear.words.get_nowait()
+    while not collector.words.empty():
+        collector.words.get_nowait()
     await ask(task, context, third)
-    replies.append(await ear.rest())
+    replies.append(await collector.rest())
     return replies
 
 
-async def edit(task, context, ear, texts):
+async def edit(task, context, collector, texts):
     """The second message is an edit of an earlier one."""
     first, second, third = texts
-    replies = [*(await plain(task, context, ear, [first, "A table for five, please."]))][:1]
+    replies = [*(await plain(task, context, collector, [first, "A table for five, please."]))][:1]
     context.set_messages(context.get_messages()[:2])
     for text in (second, third):
         length = len(context.get_messages())
         await ask(task, context, text)
-        replies.append(await ear.rest())
+        replies.append(await collector.rest())
         await until(lambda seen=length + 2: len(context.get_messages()) == seen)
     return replies
 
 
-async def regenerate(task, context, ear, texts):
+async def regenerate(task, context, collector, texts):
     """The second reply is regenerated."""
     first, second, third = texts
-    replies = [*(await plain(task, context, ear, [first, second]))][:1]
+    replies = [*(await plain(task, context, collector, [first, second]))][:1]
     context.set_messages(context.get_messages()[:2])
     for text in (second, third):
         length = len(context.get_messages())
         await ask(task, context, text)
-        replies.append(await ear.rest())
+        replies.append(await collector.rest())
         await until(lambda seen=length + 2: len(context.get_messages()) == seen)
     return replies
 

@@ -90,8 +90,8 @@ def mutated_definitions(draw: st.DrawFn) -> Data:
 def outcome_of(data: object) -> AgentDefinition | InvalidAgent:
     try:
         return parse_definition(data)
-    except InvalidAgent as refusal:
-        return refusal
+    except InvalidAgent as error:
+        return error
 
 
 def parsed_or_refused(data: object) -> None:
@@ -109,11 +109,11 @@ def parsed_or_refused(data: object) -> None:
 
 
 @given(JSON)
-def test_any_json_is_a_definition_or_is_refused(data: object) -> None:
+def test_any_json_is_parsed_or_refused(data: object) -> None:
     parsed_or_refused(data)
 
 
 @settings(max_examples=400)
 @given(mutated_definitions())
-def test_any_mutated_definition_is_a_definition_or_is_refused(data: Data) -> None:
+def test_any_mutated_definition_is_parsed_or_refused(data: Data) -> None:
     parsed_or_refused(data)

@@ -81,11 +81,11 @@ def small(**fields: object) -> Data:
 
 
 def faults(data: object) -> dict[str, str]:
-    with pytest.raises(InvalidAgent) as refusal:
+    with pytest.raises(InvalidAgent) as caught:
         parse_definition(data)
-    assert refusal.value.issues
-    assert all(issue.path in str(refusal.value) for issue in refusal.value.issues)
-    return {issue.path: issue.message for issue in refusal.value.issues}
+    assert caught.value.issues
+    assert all(issue.path in str(caught.value) for issue in caught.value.issues)
+    return {issue.path: issue.message for issue in caught.value.issues}
 
 
 def node(**fields: object) -> Callable[[Data], object]:
@@ -239,7 +239,7 @@ ONE_FAULT: list[tuple[Callable[[Data], object], str, str]] = [
 
 
 @pytest.mark.parametrize(("change", "place", "message"), ONE_FAULT)
-def test_one_fault_is_reported_once_with_its_place(change: Callable[[Data], object], place: str, message: str) -> None:
+def test_one_fault_is_reported_once_with_its_path(change: Callable[[Data], object], place: str, message: str) -> None:
     found = faults(booking(change))
     assert list(found) == [place]
     assert message in found[place]
@@ -257,7 +257,7 @@ def test_names_of_nodes_and_tools_have_one_form(name: str) -> None:
     assert [shape in message for message in faults(small(tools=tools)).values()] == [True]
 
 
-def test_transitions_the_model_cannot_tell_apart_are_all_named() -> None:
+def test_transitions_with_the_same_tool_name_are_all_reported() -> None:
     found = faults(booking(transition(1, name="To Booking")))
     assert list(found) == ["nodes.greet.transitions[0].name", "nodes.greet.transitions[1].name"]
     assert '"to_booking"' in found["nodes.greet.transitions[0].name"]
@@ -273,7 +273,7 @@ def test_transitions_the_model_cannot_tell_apart_are_all_named() -> None:
         ({"end": True}, True),
     ],
 )
-def test_a_node_must_give_the_model_something_to_go_by(fields: Data, silent: bool) -> None:
+def test_a_node_needs_a_prompt_or_a_greeting(fields: Data, silent: bool) -> None:
     data = small(nodes={"hi": fields})
     if silent:
         assert list(faults(data)) == ["nodes.hi.prompt"]
@@ -281,7 +281,7 @@ def test_a_node_must_give_the_model_something_to_go_by(fields: Data, silent: boo
         parse_definition(data)
 
 
-def test_the_prompt_of_the_agent_stands_in_for_a_nodes_only_where_it_applies() -> None:
+def test_the_agents_prompt_replaces_a_nodes_only_where_it_is_used() -> None:
     parse_definition(small(prompt="You are kind.", nodes={"hi": {}}))
     found = faults(small(prompt="You are kind.", nodes={"hi": {"use_global_prompt": False}}))
     assert list(found) == ["nodes.hi.prompt"]
@@ -302,7 +302,7 @@ def test_sizes_are_bounded() -> None:
 
 
 @pytest.mark.parametrize("broken", [None, 7, "text", [], {"prompt": 1}, {"transitions": [1, {"to": []}]}])
-def test_a_malformed_node_hides_no_fault_of_another(broken: object) -> None:
+def test_a_malformed_node_does_not_hide_the_faults_of_others(broken: object) -> None:
     def change(data: Data) -> None:
         data["nodes"]["booking"] = broken
         data["nodes"]["goodbye"] = {"prompt": "{{", "colour": "red"}
@@ -316,7 +316,7 @@ def test_a_malformed_node_hides_no_fault_of_another(broken: object) -> None:
 
 
 @pytest.mark.parametrize("data", [None, [], "name: x", 3])
-def test_what_is_no_mapping_is_refused_as_a_whole(data: object) -> None:
+def test_a_definition_that_is_not_a_mapping_is_refused(data: object) -> None:
     assert faults(data) == {"definition": "must be a mapping with name, start and nodes"}
 
 
@@ -333,7 +333,7 @@ def test_aliases_that_unfold_to_billions_of_values_are_refused() -> None:
     assert "values" in faults(small(context={"bomb": bomb}))["definition"]
 
 
-def test_thousands_of_unknown_words_get_an_answer_without_thousands_of_guesses() -> None:
+def test_suggestions_for_unknown_names_are_limited() -> None:
     ways = [{"name": f"t{i}", "when": "w", "to": f"missing{i}"} for i in range(50)]
     nodes = {f"n{n}": {"prompt": "p", "transitions": ways} for n in range(40)}
     with pytest.raises(InvalidAgent) as caught:
@@ -344,7 +344,7 @@ def test_thousands_of_unknown_words_get_an_answer_without_thousands_of_guesses()
     assert sum("expected one of" in message for message in messages) <= 50
 
 
-def test_warnings_name_what_works_but_deserves_a_look() -> None:
+def test_variables_without_a_value_or_a_fallback_are_warned_about() -> None:
     def change(data: Data) -> None:
         node(greeting="Hello {{first_name}}, {{venue.city}}, {{venue.name}}, {{other | friend}}.")(data)
         data["context"]["venue"] = {"city": "Turin"}

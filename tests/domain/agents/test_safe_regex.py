@@ -102,7 +102,7 @@ def test_cost_is_not_estimated_too_low() -> None:
         assert int(real) <= 1.5 * int(estimated) + 50_000, pattern
 
 
-def test_process_keeps_little_of_what_it_compiled() -> None:
+def test_the_cache_of_compiled_patterns_is_bounded() -> None:
     for number in range(200):
         matches(rf"\w{{20}}{number}", "a")
     kept = list(safe_regex._cache.values())

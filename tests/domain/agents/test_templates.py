@@ -76,7 +76,7 @@ class Unprintable:
     __repr__ = __str__
 
 
-def test_values_no_json_can_hold_never_fail_a_turn() -> None:
+def test_values_that_json_cannot_hold_do_not_fail_a_turn() -> None:
     endless: list[object] = []
     endless.append(endless)
     values: Mapping[str, object] = {
@@ -131,7 +131,7 @@ def test_rendering_and_checking_take_linear_time(piece: str) -> None:
     assert seconds(40_000) < 30 * small + 0.05
 
 
-def test_faults_of_syntax_tell_line_and_column() -> None:
+def test_syntax_faults_name_line_and_column() -> None:
     assert syntax_errors("Hello {{name}}.\nSee {{user name}} and\n {{this") == [
         'line 2, column 5: "{{user name}}" does not name a variable',
         'line 3, column 2: "{{" is never closed by "}}"',

@@ -56,9 +56,9 @@ def agent(change: Callable[[Data], object] = lambda data: None) -> Data:
 
 
 def faults(data: object) -> dict[str, str]:
-    with pytest.raises(InvalidAgent) as refusal:
+    with pytest.raises(InvalidAgent) as caught:
         parse_definition(data)
-    return {issue.path: issue.message for issue in refusal.value.issues}
+    return {issue.path: issue.message for issue in caught.value.issues}
 
 
 def http(**fields: object) -> Callable[[Data], object]:
@@ -203,18 +203,18 @@ ONE_FAULT: list[tuple[Callable[[Data], object], str, str]] = [
     ONE_FAULT,
     ids=[f"{number}-{place}" for number, (_, place, _) in enumerate(ONE_FAULT)],
 )
-def test_one_fault_is_reported_once_with_its_place(change: Callable[[Data], object], place: str, message: str) -> None:
+def test_one_fault_is_reported_once_with_its_path(change: Callable[[Data], object], place: str, message: str) -> None:
     found = faults(agent(change))
     assert list(found) == [place]
     assert message in found[place]
 
 
-def test_pattern_as_a_value_is_no_pattern() -> None:
+def test_a_value_named_pattern_is_not_checked_as_a_pattern() -> None:
     schema = {"type": "object", "properties": {"a": {"enum": [{"pattern": "("}], "default": {"pattern": "("}}}}
     parse_definition(agent(http(parameters=schema)))
 
 
-def test_credentials_that_are_sent_in_the_clear_are_warned_about() -> None:
+def test_credentials_over_plain_http_are_warned_about() -> None:
     change = http(url="http://tables.example/")
     (warning,) = [each for each in warnings_for(parse_definition(agent(change))) if each.startswith("tools.")]
     assert warning.startswith("tools.find_table.url: sends credentials over http://")
@@ -235,7 +235,7 @@ def test_credentials_that_are_sent_in_the_clear_are_warned_about() -> None:
         ("", None),
     ],
 )
-def test_name_the_model_calls_leads_to_the_tool_behind_it(called: str, tool: str | None) -> None:
+def test_the_name_that_the_model_calls_resolves_to_its_tool(called: str, tool: str | None) -> None:
     assert find_tool(parse_definition(AGENT).tools, called) == tool
 
 

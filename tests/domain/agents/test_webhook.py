@@ -45,7 +45,7 @@ def test_a_webhook_reports_ends_of_sessions() -> None:
         ({"evnts": []}, "webhook.evnts", "events"),
     ],
 )
-def test_what_cannot_be_a_webhook_is_refused_with_its_place(changes: dict[str, Any], place: str, said: str) -> None:
+def test_an_invalid_webhook_is_refused_with_its_path(changes: dict[str, Any], place: str, said: str) -> None:
     found = faults(with_webhook(**changes))
     assert [at for at, _ in found] == [place]
     assert said in found[0][1]
@@ -56,6 +56,6 @@ def test_a_webhook_needs_an_address_and_a_secret() -> None:
     assert faults({**AGENT, "webhook": "https://example.com"})[0][0] == "webhook"
 
 
-def test_a_report_that_others_can_read_on_its_way_deserves_a_look() -> None:
+def test_a_webhook_over_plain_http_is_warned_about() -> None:
     (warning,) = warnings_for(parse_definition(with_webhook(url="http://example.com/hook")))
     assert warning.startswith("webhook.url: sends the transcript over http://")

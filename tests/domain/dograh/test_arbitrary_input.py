@@ -59,8 +59,8 @@ def mutated_exports(draw: st.DrawFn) -> Data:
 def outcome_of(export: object) -> ImportedAgent | InvalidAgent:
     try:
         return import_dograh(export, name="agent")
-    except InvalidAgent as refusal:
-        return refusal
+    except InvalidAgent as error:
+        return error
 
 
 def imported_or_refused(export: object) -> None:
@@ -74,17 +74,17 @@ def imported_or_refused(export: object) -> None:
     assert parse_definition(json.loads(outcome.definition.model_dump_json())) == outcome.definition
     origins = [node.origin.id for node in outcome.definition.nodes.values() if node.origin]
     assert len(set(origins)) == len(origins) == len(outcome.definition.nodes)
-    for told in outcome.warnings:
-        told.encode()
-        assert ": " in told
+    for warning in outcome.warnings:
+        warning.encode()
+        assert ": " in warning
 
 
 @given(JSON)
-def test_any_json_is_an_agent_or_is_refused(export: object) -> None:
+def test_any_json_is_imported_or_refused(export: object) -> None:
     imported_or_refused(export)
 
 
 @settings(max_examples=200)
 @given(mutated_exports())
-def test_any_mutated_export_is_an_agent_or_is_refused(export: Data) -> None:
+def test_any_mutated_export_is_imported_or_refused(export: Data) -> None:
     imported_or_refused(export)

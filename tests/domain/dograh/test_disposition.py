@@ -17,7 +17,7 @@ from domain.dograh.disposition import disposition_of, tags_of, with_disposition
         ("the building burns", "the building burns"),
     ],
 )
-def test_a_disposition_is_the_reason_of_the_end(reason: str | None, disposition: str | None) -> None:
+def test_the_disposition_is_derived_from_the_completion_reason(reason: str | None, disposition: str | None) -> None:
     assert disposition_of(reason) == disposition
 
 

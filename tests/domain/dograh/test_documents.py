@@ -40,7 +40,7 @@ def test_a_node_searches_the_files_of_its_documents() -> None:
     assert files(same) == {SEARCH_TOOL: ["faq.md"]}
 
 
-def test_what_is_not_listed_or_not_readable_has_a_warning() -> None:
+def test_unlisted_or_unreadable_documents_have_a_warning() -> None:
     agent = imported(LISTED, ["d1", "d9"], ["d3"])
     assert files(agent) == {SEARCH_TOOL: ["faq.md"]}
     unlisted, unreadable = (each for each in agent.warnings if "document" in each.partition(":")[0])

@@ -64,10 +64,10 @@ def ids_in_export(imported: ImportedAgent) -> dict[str, str]:
 
 
 def faults(export: object) -> dict[str, str]:
-    with pytest.raises(InvalidAgent) as refusal:
+    with pytest.raises(InvalidAgent) as caught:
         read(export)
-    assert refusal.value.issues
-    return {issue.path: issue.message for issue in refusal.value.issues}
+    assert caught.value.issues
+    return {issue.path: issue.message for issue in caught.value.issues}
 
 
 def warning(export: object) -> str:
@@ -134,7 +134,7 @@ def test_variables_are_extracted_with_the_instructions_of_their_node() -> None:
     assert nodes["billing_question"].extract == (), "extraction is switched off there"
 
 
-def test_what_is_fetched_before_a_call_is_a_tool_that_is_called_before_the_opening() -> None:
+def test_a_pre_call_fetch_is_imported_as_a_tool_that_the_model_is_not_offered() -> None:
     definition = read(started(pre_call_fetch_mode="always", pre_call_fetch_url="https://a.example/who")).definition
     assert definition.pre_call_fetch == "pre_call_fetch"
     tool = definition.tools["pre_call_fetch"]
@@ -152,7 +152,7 @@ def test_what_is_fetched_before_a_call_is_a_tool_that_is_called_before_the_openi
 
 
 @pytest.mark.parametrize("off", [{"pre_call_fetch_mode": "disabled"}, {"pre_call_fetch_enabled": False}])
-def test_nothing_is_fetched_where_that_is_switched_off(off: Data) -> None:
+def test_a_disabled_pre_call_fetch_is_not_imported(off: Data) -> None:
     definition = read(started(pre_call_fetch_url="https://a.example/who", **off)).definition
     assert (definition.pre_call_fetch, definition.tools) == (None, {})
 
@@ -163,7 +163,7 @@ def test_only_the_start_node_fetches() -> None:
     assert read(export).definition.pre_call_fetch is None
 
 
-def test_a_fault_of_what_is_fetched_stands_at_its_field() -> None:
+def test_a_fault_of_a_pre_call_fetch_is_reported_at_its_field() -> None:
     assert "nodes[0].data.pre_call_fetch_url" in faults(
         started(pre_call_fetch_mode="always", pre_call_fetch_url=["https://a.example"])
     )
@@ -258,10 +258,10 @@ def test_the_conversation_may_return_to_the_start() -> None:
         ),
     ],
 )
-def test_a_field_that_has_no_place_in_an_agent_is_warned_about(data: Data, place: str, said: str) -> None:
-    told = warning(started(**data))
-    assert told.startswith(f"{place}: ")
-    assert said in told
+def test_a_field_that_agents_do_not_have_is_warned_about(data: Data, place: str, said: str) -> None:
+    reported = warning(started(**data))
+    assert reported.startswith(f"{place}: ")
+    assert said in reported
 
 
 @pytest.mark.parametrize(
@@ -276,7 +276,7 @@ def test_a_field_that_has_no_place_in_an_agent_is_warned_about(data: Data, place
         {"invalid": True, "validationMessage": "Name is required", "selected": True, "dragging": True},
     ],
 )
-def test_what_says_nothing_about_a_text_chat_is_ignored(data: Data) -> None:
+def test_fields_without_meaning_for_a_text_chat_are_ignored(data: Data) -> None:
     assert read(started(**data)).warnings == ()
 
 
@@ -285,17 +285,17 @@ def test_unknown_nodes_and_settings_around_the_graph_are_warned_about() -> None:
     export["nodes"].append(node("d", "crmSync", name="Sync"))
     export["edges"].append(edge("b", "d", "sync"))
     export["edges"][0]["data"]["priority"] = 3
-    told = read({"workflow_definition": export, "workflow_configurations": {"ambient_noise": {"on": 1}}}).warnings
-    assert told[0].startswith("workflow_configurations.ambient_noise: ")
-    assert told[1].startswith('workflow_definition.nodes[3]: the node "Sync" (id "d")')
-    assert '"crmSync"' in told[1]
-    assert told[2].startswith("workflow_definition.edges[0].data.priority: ")
-    assert told[3].startswith('workflow_definition.edges[2]: the edge from "Talk" to "Sync"')
-    assert len(told) == 4
+    reported = read({"workflow_definition": export, "workflow_configurations": {"ambient_noise": {"on": 1}}}).warnings
+    assert reported[0].startswith("workflow_configurations.ambient_noise: ")
+    assert reported[1].startswith('workflow_definition.nodes[3]: the node "Sync" (id "d")')
+    assert '"crmSync"' in reported[1]
+    assert reported[2].startswith("workflow_definition.edges[0].data.priority: ")
+    assert reported[3].startswith('workflow_definition.edges[2]: the edge from "Talk" to "Sync"')
+    assert len(reported) == 4
 
 
 @pytest.mark.parametrize("export", [None, [], "{}", 3, {1: 2}])
-def test_what_is_no_export_is_refused(export: object) -> None:
+def test_data_that_is_not_an_export_is_refused(export: object) -> None:
     assert faults(export)
 
 
@@ -350,7 +350,7 @@ def test_an_export_has_at_most_one_global_prompt() -> None:
         (lambda e: e["nodes"][1]["data"].update(prompt="\x00"), "nodes[1].data.prompt", "cannot be stored"),
     ],
 )
-def test_every_fault_has_its_place_in_the_export(change: Callable[[Data], object], place: str, message: str) -> None:
+def test_every_fault_has_its_path_in_the_export(change: Callable[[Data], object], place: str, message: str) -> None:
     found = faults(changed(change))
     assert message in found[place]
     assert all(re.match(r"(nodes|edges)\[\d+\]", each) for each in found), f"{list(found)} are not in the export"
@@ -377,7 +377,7 @@ def test_every_fault_has_its_place_in_the_export(change: Callable[[Data], object
         ({"extraction_variables": [{"name": "a"}], "extraction_prompt": 3}, "extraction_prompt", "must be text"),
     ],
 )
-def test_a_fault_of_a_variable_has_its_place_in_the_export(data: Data, place: str, message: str) -> None:
+def test_a_fault_of_a_variable_has_its_path_in_the_export(data: Data, place: str, message: str) -> None:
     assert message in faults(started(extraction_enabled=True, **data))[f"nodes[0].data.{place}"]
 
 
@@ -389,16 +389,16 @@ def test_all_faults_of_an_export_are_named_at_once() -> None:
     assert list(faults(export)) == ["edges[1].target", "nodes[0].data.prompt", "nodes[1].data.greeting"]
 
 
-def test_faults_of_a_download_have_their_place_in_the_file() -> None:
+def test_faults_of_a_download_have_their_path_in_the_file() -> None:
     export = copy.deepcopy(DOWNLOAD)
     export["workflow_definition"]["nodes"][5]["data"]["prompt"] = 3
     assert list(faults(export)) == ["workflow_definition.nodes[5].data.prompt"]
 
 
 def test_a_name_that_no_agent_can_have_is_a_fault() -> None:
-    with pytest.raises(InvalidAgent) as refusal:
+    with pytest.raises(InvalidAgent) as caught:
         import_dograh(small(), name=" ")
-    assert [issue.path for issue in refusal.value.issues] == ["name"]
+    assert [issue.path for issue in caught.value.issues] == ["name"]
 
 
 def test_a_large_export_is_refused_without_delay() -> None:
@@ -412,6 +412,6 @@ def test_a_name_in_the_file_is_that_of_the_agent() -> None:
     download = {"name": " Front desk ", "workflow_definition": small()}
     assert import_dograh(download).definition.name == "Front desk"
     assert import_dograh(download, name="other").definition.name == "other"
-    with pytest.raises(InvalidAgent) as refusal:
+    with pytest.raises(InvalidAgent) as caught:
         import_dograh(small())
-    assert [issue.path for issue in refusal.value.issues] == ["name"]
+    assert [issue.path for issue in caught.value.issues] == ["name"]

@@ -36,11 +36,11 @@ def test_braces_that_name_no_variable_stay(field: str, text: str) -> None:
     assert parse_definition(agent.definition.model_dump(mode="json")) == agent.definition, "it can be stored again"
 
 
-def test_they_stay_when_they_are_said() -> None:
+def test_braces_that_name_no_variable_are_rendered_as_they_are() -> None:
     assert [render(text, {"name": "Asha"}) for text in LITERALS[:5]] == LITERALS[:5]
 
 
-def test_a_usual_export_is_held_to_the_usual_rules() -> None:
+def test_a_regular_export_is_checked_strictly() -> None:
     assert not imported({"greeting": "Hello {{first_name | there}}."}).definition.lenient_templates
 
 
@@ -61,7 +61,7 @@ def test_a_variable_keeps_its_name(name: str) -> None:
     assert extracted_values(extract, {asked: "Asha", "n_1": 3}) == {name: "Asha", "n_1": 3}
 
 
-def test_names_that_look_alike_to_a_provider_are_told_apart() -> None:
+def test_variables_whose_provider_names_collide_stay_distinct() -> None:
     variables = [{"name": "a b"}, {"name": "a_b"}, {"name": "a?b"}, {"name": "a_b_1"}]
     extract = imported({"extraction_enabled": True, "extraction_variables": variables}).definition.nodes["hi"].extract
     properties = extraction_schema(extract)["properties"]
@@ -108,7 +108,7 @@ def test_extraction_prompts_and_hints_are_rendered_once() -> None:
 @pytest.mark.parametrize(
     ("seconds", "kept", "warned"), [(900, 900, False), (1, 5, True), (10**9, 2_592_000, True), ("soon", 3600, True)]
 )
-def test_the_time_out_of_text_chats_becomes_a_limit(seconds: object, kept: int, warned: bool) -> None:
+def test_the_timeout_of_text_chats_becomes_a_limit(seconds: object, kept: int, warned: bool) -> None:
     agent = imported(workflow_configurations={"text_chat_inactivity_timeout_seconds": seconds})
     assert agent.definition.limits.inactivity_seconds == kept
     assert bool(agent.warnings) is warned
@@ -154,7 +154,7 @@ def test_a_webhook_node_that_cannot_be_kept_is_left_out_with_the_reason(data: di
     assert reason in warning
 
 
-def test_everything_that_a_webhook_loses_is_named() -> None:
+def test_everything_that_a_webhook_loses_is_warned_about() -> None:
     lost = {
         "http_method": "PUT",
         "credential_uuid": "x",
@@ -162,5 +162,5 @@ def test_everything_that_a_webhook_loses_is_named() -> None:
         "payload_template": {"a": "b"},
     }
     agent = with_hooks(hook(**lost), {**hook(), "id": "10"})
-    told = [warning.partition(": ")[0] for warning in agent.warnings]
-    assert told == ["nodes[1]", *(f"nodes[1].data.{field}" for field in lost), "nodes[2]"]
+    paths = [warning.partition(": ")[0] for warning in agent.warnings]
+    assert paths == ["nodes[1]", *(f"nodes[1].data.{field}" for field in lost), "nodes[2]"]

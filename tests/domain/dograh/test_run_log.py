@@ -69,7 +69,7 @@ def types(entries: list[FeedbackEvent] | tuple[FeedbackEvent, ...]) -> list[str]
     return [entry.type.removeprefix("rtf-") for entry in entries]
 
 
-def test_a_greeting_enters_the_start_node_and_is_spoken() -> None:
+def test_a_greeting_enters_the_start_node_and_is_logged() -> None:
     greeted = begin_turn(AGENT, start_checkpoint(AGENT), turn_id="t0", user_text=None, at=after(0), initial_context={})
     entries = events_of_turn(turn(0, *greeted.events, assistant=greeted.text))
     assert shown(entries) == [
@@ -109,7 +109,7 @@ def called(name: str) -> ModelReply:
     return ModelReply(tool_calls=(ToolCall(id=f"call_{name}", name=name),))
 
 
-def test_a_turn_that_moves_and_calls_is_told_in_time_order() -> None:
+def test_a_turn_with_transitions_and_calls_is_logged_in_time_order() -> None:
     progress = answer_of(called("nowhere"), called("to_booking"), called("done"), ModelReply(text="Goodbye."))
     entries = events_of_turn(turn(1, *progress.events, user="A table", assistant=progress.text))
     assert types(entries) == [
@@ -150,7 +150,7 @@ def test_a_transition_back_to_the_same_node_enters_nothing() -> None:
     ]
 
 
-def test_nodes_of_an_import_are_told_as_their_export_calls_them() -> None:
+def test_nodes_of_an_import_are_logged_under_their_names_in_the_export() -> None:
     moved = event("node_transition", 1, from_node="greet", to_node="booking")
     origins = {"greet": Origin(id="1", name="Greet"), "booking": Origin(id="2", name="Book a table")}
     (entry,) = events_of_turn(turn(0, moved), origins.__getitem__)
@@ -176,12 +176,12 @@ def test_nodes_of_an_import_are_told_as_their_export_calls_them() -> None:
     ],
     ids=str,
 )
-def test_a_tool_result_is_told_as_text(result: JsonValue, text: str | None) -> None:
+def test_a_tool_result_is_logged_as_text(result: JsonValue, text: str | None) -> None:
     (entry,) = events_of_turn(turn(0, event("tool_call_result", 1, call_id="c", name="find", result=result)))
     assert entry.payload == {"function_name": "find", "tool_call_id": "c", "result": text}
 
 
-def test_a_failed_turn_tells_its_error() -> None:
+def test_a_failed_turn_is_logged_with_its_error() -> None:
     talk = Conversation().greeted()
     talk.say("Hello?")
     talk.fail("The model is away.")
@@ -190,7 +190,7 @@ def test_a_failed_turn_tells_its_error() -> None:
     assert entries[1].payload == {"error": "The model is away.", "fatal": True}
 
 
-def test_what_the_log_has_no_entry_for_is_left_out() -> None:
+def test_events_without_a_log_entry_are_left_out() -> None:
     kinds: list[EventType] = ["variables_extracted", "command_refused", "session_end"]
     assert events_of_turn(turn(0, *[event(kind, 1) for kind in kinds])) == ()
 
@@ -199,45 +199,45 @@ def test_a_node_transition_without_a_target_is_left_out() -> None:
     assert events_of_turn(turn(0, event("node_transition", 1))) == ()
 
 
-def test_at_the_same_time_the_person_speaks_first_and_the_agent_last() -> None:
+def test_entries_with_the_same_time_begin_with_the_user_and_end_with_the_agent() -> None:
     said = turn(0, event("node_transition", 0, from_node=None, to_node="greet"), user="Hello?")
     answer = AssistantMessage(text="Hello.", created_at=said.created_at)
     entries = events_of_turn(said.model_copy(update={"assistant_message": answer}))
     assert types(entries) == ["user-transcription", "node-transition", "bot-text"]
 
 
-def test_only_the_visible_branch_is_told() -> None:
+def test_only_the_visible_branch_is_logged() -> None:
     talk = Conversation().greeted()
     first = talk.exchange("A table for two.", "For when?")
     talk.exchange("Tonight.", "Tonight is full.")
     talk.rewind(first)
     talk.exchange("Tomorrow.", "Booked.")
-    told = realtime_feedback_events(reversed(list(talk.timeline.visible_turns())))
-    assert [entry.payload["text"] for entry in told] == [
+    entries = realtime_feedback_events(reversed(list(talk.timeline.visible_turns())))
+    assert [entry.payload["text"] for entry in entries] == [
         "Good evening.",
         "A table for two.",
         "For when?",
         "Tomorrow.",
         "Booked.",
     ]
-    assert [entry.turn for entry in told] == [0, 1, 1, 2, 2]
+    assert [entry.turn for entry in entries] == [0, 1, 1, 2, 2]
 
 
-def test_a_message_that_waited_is_told_when_the_agent_turned_to_it() -> None:
+def test_a_queued_message_is_logged_when_its_turn_opens() -> None:
     talk = Conversation().greeted()
     talk.say("A table for two.")
     talk.say("By the window.", on_busy="enqueue")
     talk.answer("For when?")
     talk.answer("A window table it is.")
-    told = realtime_feedback_events(reversed(list(talk.timeline.visible_turns())))
-    assert [entry.payload["text"] for entry in told[1:]] == [
+    entries = realtime_feedback_events(reversed(list(talk.timeline.visible_turns())))
+    assert [entry.payload["text"] for entry in entries[1:]] == [
         "A table for two.",
         "For when?",
         "By the window.",
         "A window table it is.",
     ]
-    assert all(before.timestamp <= later.timestamp for before, later in pairwise(told))
-    assert all(entry.payload["timestamp"] == entry.timestamp.isoformat() for entry in told)
+    assert all(before.timestamp <= later.timestamp for before, later in pairwise(entries))
+    assert all(entry.payload["timestamp"] == entry.timestamp.isoformat() for entry in entries)
 
 
 SECONDS = st.integers(0, 9)
@@ -271,14 +271,14 @@ def test_a_log_is_the_logs_of_its_turns_in_time_order(happened: list[list[TurnEv
     assert [FeedbackEvent.model_validate(json.loads(json.dumps(each))) for each in shown(log)] == log
 
 
-def test_a_reply_that_was_stopped_is_told_as_far_as_it_was_said() -> None:
+def test_an_interrupted_reply_is_logged_up_to_its_end() -> None:
     talk = Conversation().greeted()
     talk.say("Tell me everything.")
     talk.interrupt("It began")
     assert types(events_of_turn(talk.head)) == ["user-transcription", "bot-text"]
 
 
-def test_a_turn_without_an_answer_yet_is_told_as_far_as_it_is() -> None:
+def test_a_pending_turn_is_logged_with_what_it_has_so_far() -> None:
     talk = Conversation().greeted()
     talk.say("Hello?")
     pending = events_of_turn(talk.head)

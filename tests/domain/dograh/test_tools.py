@@ -125,17 +125,17 @@ def test_a_server_is_imported_with_its_filter() -> None:
         (listed("t", "native"), "is left out"),
     ],
 )
-def test_what_cannot_be_kept_has_a_warning(tool: Data, place: str | None) -> None:
+def test_unsupported_tools_and_options_have_a_warning(tool: Data, place: str | None) -> None:
     warnings = imported(tool).warnings
     assert [place is not None and place in warning for warning in warnings] == [True] * (place is not None)
 
 
-def test_tools_that_are_not_beside_the_graph_have_a_warning() -> None:
+def test_tools_that_the_file_does_not_define_have_a_warning() -> None:
     (warning,) = imported(listed("t", "calculator"), uuids=["t", "other"]).warnings
     assert warning.startswith("workflow_definition.nodes[0].data.tool_uuids: 1 of 2 left out")
 
 
-def test_tools_of_one_name_are_told_apart_and_unused_ones_are_left() -> None:
+def test_tools_with_the_same_name_stay_distinct_and_unused_ones_are_left_out() -> None:
     agent = imported(
         listed("1", "end_call", "Bye"),
         listed("2", "end_call", "bye!"),
@@ -151,7 +151,7 @@ def test_a_filter_of_one_node_has_a_warning() -> None:
     assert warning.startswith("workflow_definition.nodes[0].data.mcp_tool_filters: left out")
 
 
-def test_tools_move_back_and_come_again() -> None:
+def test_tools_survive_an_export_and_a_new_import() -> None:
     nodes = {"a": {"prompt": "Talk.", "tools": ["bye", "person", "sum", "find", "crm", "clock"]}}
     url = "https://a.example/x"
     tools = {

@@ -51,7 +51,7 @@ class BranchCommands(TimelineMachine):
     def cancel(self, expected: str, message_id: str | None) -> None:
         before = self.timeline
         command = CancelTurn(expected_revision=self.revision(expected), message_id=message_id)
-        if not self.obeys(self.model.rejection_of(command), lambda: cancel(before, command, at=self.tick())):
+        if not self.is_accepted(self.model.rejection_of(command), lambda: cancel(before, command, at=self.tick())):
             return
         if self.model.visible[-1] in self.model.stopping:
             assert self.timeline is before, "cancelling again must change nothing"
@@ -65,27 +65,27 @@ class BranchCommands(TimelineMachine):
             branch_id=self.timeline.discarded_branches[place].id, expected_revision=self.revision(expected)
         )
         before = self.timeline
-        if self.obeys(self.model.rejection_of(command), lambda: restore(before, command, at=self.tick())):
+        if self.is_accepted(self.model.rejection_of(command), lambda: restore(before, command, at=self.tick())):
             self.model.restore(place)
 
     @rule(pick=PICKS, expected=REVISIONS)
     def restore_what_is_not_discarded(self, pick: int, expected: str) -> None:
         branch_ids = ["br_unknown", f"br_{self.timeline.leaf_id}", *self.model.turns]
         command = RestoreBranch(branch_id=branch_ids[pick % len(branch_ids)], expected_revision=self.revision(expected))
-        before, refusal = self.timeline, self.model.rejection_of(command) or "branch_not_found"
-        assert not self.obeys(refusal, lambda: restore(before, command, at=self.tick()))
+        before, rejection = self.timeline, self.model.rejection_of(command) or "branch_not_found"
+        assert not self.is_accepted(rejection, lambda: restore(before, command, at=self.tick()))
 
     @rule(tokens=TOKENS)
     def call_a_model_beside_the_turns(self, tokens: int) -> None:
         before, call = self.timeline, self.auxiliary_call(tokens)
-        assert self.obeys(None, lambda: record_auxiliary_call(before, call, at=self.tick()))
+        assert self.is_accepted(None, lambda: record_auxiliary_call(before, call, at=self.tick()))
 
     @precondition(lambda self: self.model.reason is not None)
     @rule(tokens=TOKENS, error=st.sampled_from([None, "The model is away."]))
     def learn(self, tokens: int, error: str | None) -> None:
         before, call = self.timeline, self.auxiliary_call(tokens)
         extraction = ExtractionResult(values={} if error else {"guests": tokens}, error=error)
-        assert self.obeys(None, lambda: record_extraction(before, call, extraction, at=self.tick()))
+        assert self.is_accepted(None, lambda: record_extraction(before, call, extraction, at=self.tick()))
         known = before.learned_context or {}
         assert self.timeline.learned_context == {**known, **extraction.values}
         if self.model.head is not None:

@@ -7,7 +7,7 @@ import pytest
 from domain.rejections import CommandRejected
 from domain.sessions.timeline import DiscardedBranch
 from domain.sessions.turn_completion import take_unrecorded
-from tests.support.conversation import Conversation, kinds, refusal_of
+from tests.support.conversation import Conversation, kinds, rejection_of
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def assert_every_turn_has_one_place(talk: Conversation) -> None:
     assert places == Counter(talk.timeline.turns.keys())
 
 
-def test_restored_branch_changes_places_with_the_present_one(talk: Conversation) -> None:
+def test_a_restored_branch_changes_places_with_the_active_one(talk: Conversation) -> None:
     before = talk.timeline
     talk.restore("br_t2", expected_revision=before.revision)
     assert talk.visible == ["t0", "t1", "t2"]
@@ -71,7 +71,7 @@ def test_branch_that_starts_over_shares_nothing_and_is_restored_as_any_other() -
     assert talk.discarded == {"br_t2": (None, ["t2"])}
 
 
-def test_branch_that_hangs_off_a_discarded_one_takes_the_way_to_it_along(nested: Conversation) -> None:
+def test_restoring_a_branch_restores_the_discarded_turns_that_lead_to_it(nested: Conversation) -> None:
     nested.restore("br_t3")
     assert nested.visible == ["t0", "t1", "t2", "t3"]
     assert nested.discarded == {"br_t4": ("t1", ["t4"]), "br_t5": ("t0", ["t5"])}
@@ -82,20 +82,20 @@ def test_branch_that_hangs_off_a_discarded_one_takes_the_way_to_it_along(nested:
     assert_every_turn_has_one_place(nested)
 
 
-def test_branch_that_others_hang_off_is_restored_under_them(nested: Conversation) -> None:
+def test_a_branch_that_others_fork_from_can_be_restored(nested: Conversation) -> None:
     nested.restore("br_t4")
     assert nested.visible == ["t0", "t1", "t4"]
     assert nested.discarded == {"br_t3": ("t1", ["t2", "t3"]), "br_t5": ("t0", ["t5"])}
     assert_every_turn_has_one_place(nested)
 
 
-def test_branch_keeps_its_id_and_the_time_it_was_given_up_when_it_is_cut_back(nested: Conversation) -> None:
+def test_a_branch_that_is_cut_back_keeps_its_id_and_its_time_of_discarding(nested: Conversation) -> None:
     before = nested.branch_of("t4")
     nested.restore("br_t3")
     assert nested.branch_of("t4") == before.model_copy(update={"rewound_from_turn_id": "t1"})
 
 
-def test_restoring_while_rewound_gives_up_what_was_hidden_too(nested: Conversation) -> None:
+def test_restoring_while_rewound_discards_the_hidden_turns_too(nested: Conversation) -> None:
     nested.exchange("f")
     nested.rewind("t0")
     nested.restore("br_t3")
@@ -145,7 +145,7 @@ def test_reply_that_was_rolled_back_is_still_being_stopped_when_its_branch_is_re
     assert talk.timeline.status == "idle"
 
 
-def test_messages_that_wait_are_refused_on_the_branch_that_is_seen_then(talk: Conversation) -> None:
+def test_a_restoration_rejects_queued_messages_on_the_restored_branch(talk: Conversation) -> None:
     talk.say("Four.")
     talk.say("Five.", message_id="m5", on_busy="enqueue")
     talk.restore("br_t2")
@@ -154,15 +154,15 @@ def test_messages_that_wait_are_refused_on_the_branch_that_is_seen_then(talk: Co
     assert (talk.head.id, talk.head.events[0].payload["message_id"]) == ("t2", "m5")
 
 
-def test_branch_is_unknown_once_it_is_active_and_known_again_once_it_is_not(talk: Conversation) -> None:
+def test_a_branch_is_found_only_while_it_is_discarded(talk: Conversation) -> None:
     for _ in range(2):
         talk.restore("br_t2")
         before = talk.timeline
         for branch_id in ("br_t2", "br_unknown", "t3"):
             with pytest.raises(CommandRejected) as refused:
                 talk.restore(branch_id)
-            assert refusal_of(refused).code == "branch_not_found"
-            assert refusal_of(refused).figures == {"branch_id": branch_id}
+            assert rejection_of(refused).code == "branch_not_found"
+            assert rejection_of(refused).figures == {"branch_id": branch_id}
         assert talk.timeline is before
         talk.restore("br_t3")
 
@@ -170,22 +170,22 @@ def test_branch_is_unknown_once_it_is_active_and_known_again_once_it_is_not(talk
 def test_stale_restoration_is_refused(talk: Conversation) -> None:
     with pytest.raises(CommandRejected) as refused:
         talk.restore("br_t2", expected_revision=talk.timeline.revision - 1)
-    assert refusal_of(refused).code == "revision_conflict"
+    assert rejection_of(refused).code == "revision_conflict"
 
 
 def test_ended_session_restores_nothing(talk: Conversation) -> None:
     talk.end()
     with pytest.raises(CommandRejected) as refused:
         talk.restore("br_t2")
-    assert refusal_of(refused).code == "session_ended"
+    assert rejection_of(refused).code == "session_ended"
 
 
-@pytest.mark.parametrize("told_before", [False, True])
-def test_store_is_told_what_is_discarded_no_longer_and_what_was_cut_back(
-    nested: Conversation, told_before: bool
+@pytest.mark.parametrize("recorded_before", [False, True])
+def test_changes_for_the_store_name_the_restored_and_the_cut_branches(
+    nested: Conversation, recorded_before: bool
 ) -> None:
     recorded: dict[str, DiscardedBranch] = {}
-    if told_before:
+    if recorded_before:
         record(nested, recorded)
     nested.restore("br_t3")
     nested.restore("br_t5")
@@ -199,8 +199,8 @@ def test_store_is_told_what_is_discarded_no_longer_and_what_was_cut_back(
 
 def record(talk: Conversation, recorded: dict[str, DiscardedBranch]) -> None:
     """Apply branch updates as the store does."""
-    talk.timeline, told = take_unrecorded(talk.timeline)
-    for branch_id in told.restored_branch_ids:
+    talk.timeline, changes = take_unrecorded(talk.timeline)
+    for branch_id in changes.restored_branch_ids:
         recorded.pop(branch_id, None)
-    for branch in told.branches:
+    for branch in changes.branches:
         recorded.setdefault(branch.id, branch)

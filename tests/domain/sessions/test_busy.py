@@ -6,7 +6,7 @@ from domain.agents.definition import Limits
 from domain.rejections import CommandRejected
 from domain.sessions.command_handlers import MAX_QUEUED_MESSAGES
 from domain.sessions.commands import OnBusy
-from tests.support.conversation import Conversation, kinds, refusal_of
+from tests.support.conversation import Conversation, kinds, rejection_of
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def waiting(talk: Conversation) -> list[str]:
 # --- interrupt ----------------------------------------------------------------------------------
 
 
-def test_interrupted_reply_stays_as_far_as_it_was_said_and_the_message_comes_next(talk: Conversation) -> None:
+def test_an_interrupted_reply_keeps_its_text_and_the_message_comes_next(talk: Conversation) -> None:
     turn_id = talk.say("No, two.", on_busy="interrupt")
     assert (talk.timeline.stopping, talk.visible, waiting(talk)) == (("t1",), ["t0", "t1"], ["No, two."])
     talk.interrupt("I was ab")
@@ -69,7 +69,7 @@ def test_message_that_interrupts_needs_a_place_in_the_queue(talk: Conversation) 
     before = talk.timeline
     with pytest.raises(CommandRejected) as refused:
         talk.say("Stop.", on_busy="interrupt")
-    assert refusal_of(refused).code == "queue_full"
+    assert rejection_of(refused).code == "queue_full"
     assert talk.timeline is before, "a refused message stops nothing"
     talk.say("Stop.", on_busy="rollback")
 
@@ -94,7 +94,7 @@ def test_message_that_rolls_back_takes_the_place_of_the_pending_turn(talk: Conve
     assert talk.discarded == {"br_t1": ("t0", ["t1"])}
     assert talk.timeline.revision == revision + 1
     talk.interrupt("I was ab", turn_id="t1")
-    assert talk.timeline.revision == revision + 1, "nobody sees what had been said"
+    assert talk.timeline.revision == revision + 1, "the text so far is not visible"
     assert talk.timeline.turns["t1"].cost.total > 0
     talk.answer()
     assert (talk.timeline.status, talk.timeline.pending) == ("idle", ())
@@ -111,7 +111,7 @@ def test_messages_that_wait_keep_their_places_behind_the_one_that_rolls_back(tal
     assert talk.visible == ["t0", turn_id, second]
 
 
-def test_greeting_that_is_rolled_back_leaves_the_first_word_to_the_person() -> None:
+def test_after_a_greeting_is_rolled_back_the_user_message_is_the_first_turn() -> None:
     talk = Conversation()
     greeting = talk.open()
     turn_id = talk.say("Hello?", on_busy="rollback")
@@ -131,7 +131,7 @@ def test_turn_that_rolled_one_back_can_be_rolled_back_itself(talk: Conversation)
 
 
 @pytest.mark.parametrize("on_busy", ["interrupt", "rollback"])
-def test_idle_agent_is_simply_spoken_to(on_busy: OnBusy) -> None:
+def test_a_message_to_an_idle_agent_stops_nothing(on_busy: OnBusy) -> None:
     talk = Conversation().greeted()
     turn_id = talk.say("One.", on_busy=on_busy)
     assert (talk.visible, talk.timeline.stopping, talk.timeline.discarded_branches) == (["t0", turn_id], (), ())
@@ -153,14 +153,14 @@ def test_stale_message_stops_nothing(talk: Conversation, on_busy: OnBusy) -> Non
     before = talk.timeline
     with pytest.raises(CommandRejected) as refused:
         talk.say("No, two.", on_busy=on_busy, expected_revision=before.revision - 1)
-    assert refusal_of(refused).code == "revision_conflict"
+    assert rejection_of(refused).code == "revision_conflict"
     assert talk.timeline is before
 
 
 # --- cancel -------------------------------------------------------------------------------------
 
 
-def test_cancelled_reply_is_closed_as_far_as_it_was_said(talk: Conversation) -> None:
+def test_a_cancelled_reply_keeps_its_text_so_far(talk: Conversation) -> None:
     revision = talk.timeline.revision
     talk.cancel(expected_revision=revision)
     assert (talk.timeline.status, talk.timeline.stopping) == ("pending_assistant_turn", ("t1",))
@@ -191,7 +191,7 @@ def test_there_must_be_a_reply_to_cancel(talk: Conversation) -> None:
     for _ in range(2):  # a reply that is hidden, and none at all
         with pytest.raises(CommandRejected) as refused:
             talk.cancel()
-        assert refusal_of(refused).code == "turn_not_pending"
+        assert rejection_of(refused).code == "turn_not_pending"
         talk.answer(turn_id="t1") if talk.timeline.pending else None
     with pytest.raises(CommandRejected):
         Conversation().cancel()
@@ -200,7 +200,7 @@ def test_there_must_be_a_reply_to_cancel(talk: Conversation) -> None:
 def test_stale_cancellation_stops_nothing(talk: Conversation) -> None:
     with pytest.raises(CommandRejected) as refused:
         talk.cancel(expected_revision=talk.timeline.revision + 1)
-    assert refusal_of(refused).code == "revision_conflict"
+    assert rejection_of(refused).code == "revision_conflict"
     assert talk.timeline.stopping == ()
 
 

@@ -67,7 +67,7 @@ def test_results_are_one_command_however_many_there_are() -> None:
     assert client_calls.return_results(taken, command, at=talk.tick()) is taken, "a repeat changes nothing"
 
 
-def test_results_that_nobody_waits_for_are_refused_and_change_nothing() -> None:
+def test_unexpected_results_are_rejected_and_change_nothing() -> None:
     talk = Conversation().greeted()
     waiting(talk, ONE)
     assert code_of(talk, result(TWO)) == "client_call_not_pending"
@@ -109,7 +109,7 @@ def test_equal_results_have_one_digest_in_any_order() -> None:
     assert len({results_digest(each) for each in ((one, two), *others)}) == 4
 
 
-def test_results_of_equal_calls_are_told_apart_after_the_end() -> None:
+def test_results_of_equal_calls_are_distinguished_after_the_end() -> None:
     """The events of the turn have the model's ids of its calls, which may be the same in every step."""
     at = Conversation().now
     arguments: dict[str, JsonValue] = {"to": "sales"}

@@ -6,7 +6,7 @@ import pytest
 
 from domain.rejections import CommandRejected
 from domain.sessions.command_handlers import MAX_LABEL_CHARACTERS, MAX_TEXT_CHARACTERS
-from tests.support.conversation import Conversation, kinds, refusal_of
+from tests.support.conversation import Conversation, kinds, rejection_of
 
 Change = Callable[[Conversation, str], str]
 
@@ -28,7 +28,7 @@ def change(request: pytest.FixtureRequest) -> Change:
     ]
 
 
-def test_edit_puts_other_words_in_the_place_of_a_turn_as_one_change(talk: Conversation) -> None:
+def test_an_edit_replaces_a_turn_as_one_change(talk: Conversation) -> None:
     before = talk.timeline
     edited = talk.edit("t2", "Two, no, three.", expected_revision=before.revision)
     assert talk.visible == ["t0", "t1", edited]
@@ -40,7 +40,7 @@ def test_edit_puts_other_words_in_the_place_of_a_turn_as_one_change(talk: Conver
     assert talk.timeline.cost == before.cost
 
 
-def test_regenerated_turn_is_asked_the_same_words_anew(talk: Conversation) -> None:
+def test_a_regenerated_turn_has_the_same_message(talk: Conversation) -> None:
     again = talk.regenerate("t3", message_id="m1")
     assert (talk.visible, talk.head.status) == (["t0", "t1", "t2", again], "pending")
     assert talk.head.user_message is not None
@@ -49,10 +49,10 @@ def test_regenerated_turn_is_asked_the_same_words_anew(talk: Conversation) -> No
     assert talk.discarded == {"br_t3": ("t2", ["t3"])}
 
 
-def test_greeting_can_be_regenerated_and_has_no_words_to_edit(talk: Conversation) -> None:
+def test_a_greeting_can_be_regenerated_but_not_edited(talk: Conversation) -> None:
     with pytest.raises(CommandRejected) as refused:
         talk.edit("t0", "Good morning.")
-    assert refusal_of(refused).code == "validation_error"
+    assert rejection_of(refused).code == "validation_error"
     again = talk.regenerate("t0")
     assert talk.visible == [again]
     assert (talk.head.parent_id, talk.head.index, talk.head.user_message) == (None, 0, None)
@@ -78,7 +78,7 @@ def test_reply_under_way_is_stopped_and_still_billed(talk: Conversation, change:
     talk.interrupt("I was ab", turn_id=pending)
     assert (talk.timeline.stopping, talk.timeline.pending) == ((), (changed,))
     assert talk.timeline.cost.total > spent
-    assert talk.timeline.revision == revision, "nobody sees a late reply"
+    assert talk.timeline.revision == revision, "a late reply is not visible"
     assert talk.visible == ["t0", changed]
 
 
@@ -100,7 +100,7 @@ def test_reply_on_a_branch_that_is_not_active_is_left_alone(talk: Conversation, 
     assert late in talk.timeline.pending
 
 
-def test_messages_that_wait_are_refused_with_the_future_that_gives_way(talk: Conversation, change: Change) -> None:
+def test_a_change_of_an_earlier_turn_rejects_queued_messages(talk: Conversation, change: Change) -> None:
     pending = talk.say("Four.")
     waiting = talk.say("Five.", message_id="m5", on_busy="enqueue")
     changed = change(talk, "t2")
@@ -112,7 +112,7 @@ def test_messages_that_wait_are_refused_with_the_future_that_gives_way(talk: Con
     assert kinds(talk.head) == []
 
 
-def test_turn_past_the_cursor_is_changed_where_it_stands(talk: Conversation, change: Change) -> None:
+def test_a_turn_past_the_cursor_is_changed_in_its_place(talk: Conversation, change: Change) -> None:
     talk.rewind("t0")
     changed = change(talk, "t2")
     assert talk.visible == ["t0", "t1", changed]
@@ -132,8 +132,8 @@ def test_only_turns_of_the_active_branch_can_be_changed(talk: Conversation, chan
     for turn_id in ("t2", "t3", "unknown"):
         with pytest.raises(CommandRejected) as refused:
             change(talk, turn_id)
-        assert refusal_of(refused).code == "turn_not_found"
-        assert refusal_of(refused).figures == {"turn_id": turn_id}
+        assert rejection_of(refused).code == "turn_not_found"
+        assert rejection_of(refused).figures == {"turn_id": turn_id}
 
 
 def test_repeat_of_a_change_changes_nothing_even_when_it_is_stale(talk: Conversation) -> None:
@@ -162,15 +162,15 @@ def test_message_id_is_refused_for_anything_else_than_its_command(talk: Conversa
     for command in other_commands:
         with pytest.raises(CommandRejected) as refused:
             command()
-        assert refusal_of(refused).code == "idempotency_mismatch"
+        assert rejection_of(refused).code == "idempotency_mismatch"
 
 
-def test_words_are_taken_as_those_of_a_message_are(talk: Conversation) -> None:
+def test_the_text_of_an_edit_follows_the_rules_of_messages(talk: Conversation) -> None:
     before = talk.timeline
     for text, code in (("", "validation_error"), (" \n", "validation_error"), ("x" * 32_001, "too_large")):
         with pytest.raises(CommandRejected) as refused:
             talk.edit("t3", text)
-        assert refusal_of(refused).code == code
+        assert rejection_of(refused).code == code
     assert talk.timeline is before
     talk.edit("t3", "x" * MAX_TEXT_CHARACTERS)
 
@@ -179,7 +179,7 @@ def test_words_are_taken_as_those_of_a_message_are(talk: Conversation) -> None:
 def test_message_id_of_a_regeneration_is_bounded(talk: Conversation, turn_id: str) -> None:
     with pytest.raises(CommandRejected) as refused:
         talk.regenerate(turn_id, message_id="m" * (MAX_LABEL_CHARACTERS + 1))
-    assert refusal_of(refused).code == "too_large"
+    assert rejection_of(refused).code == "too_large"
     assert talk.timeline.remembered == {}
 
 
@@ -188,4 +188,4 @@ def test_stale_change_is_refused_with_both_numbers(talk: Conversation) -> None:
     for command in (talk.edit, talk.regenerate):
         with pytest.raises(CommandRejected) as refused:
             command("t3", **({"text": "Four."} if command == talk.edit else {}), expected_revision=revision - 1)
-        assert refusal_of(refused).figures == {"expected_revision": revision - 1, "actual_revision": revision}
+        assert rejection_of(refused).figures == {"expected_revision": revision - 1, "actual_revision": revision}

@@ -10,7 +10,7 @@ from domain.sessions.timeline import MAX_REJECTION_CHARACTERS, Timeline, record_
 from domain.sessions.turn_completion import complete, events_so_far, take_unrecorded
 from domain.turns.turn import TurnEvent
 from domain.usage import Cost, merge_costs, merge_usage, unpriced_cost
-from tests.support.conversation import Conversation, answered, kinds, refusal_of
+from tests.support.conversation import Conversation, answered, kinds, rejection_of
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def talk() -> Conversation:
 # --- ending -------------------------------------------------------------------------------------
 
 
-def test_end_is_noted_once_and_ending_again_changes_nothing(talk: Conversation) -> None:
+def test_the_end_is_recorded_once_and_ending_again_changes_nothing(talk: Conversation) -> None:
     talk.end("done")
     ended = talk.timeline
     assert (ended.status, ended.completion_reason, ended.revision) == ("completed", "done", 3)
@@ -40,10 +40,10 @@ def test_ended_session_takes_no_more_commands(talk: Conversation, command: str) 
     talk.end()
     with pytest.raises(CommandRejected) as refused:
         getattr(talk, command)("t0")
-    assert refusal_of(refused).code == "session_ended"
+    assert rejection_of(refused).code == "session_ended"
 
 
-def test_session_can_end_before_anything_was_said() -> None:
+def test_a_session_can_end_before_its_first_turn() -> None:
     talk = Conversation()
     talk.end()
     assert talk.timeline.status == "completed"
@@ -106,12 +106,12 @@ def test_unpriced_model_is_named_and_reaches_no_cost_limit() -> None:
 # --- recorded rejections, and changes for the store ---------------------------------------------
 
 
-def test_refusal_is_noted_on_the_newest_turn_seen_and_is_no_accepted_change(talk: Conversation) -> None:
+def test_a_rejection_is_noted_on_the_newest_visible_turn_and_raises_no_revision(talk: Conversation) -> None:
     talk.exchange("One.")
     talk.rewind("t0")
     before = talk.timeline
-    refusal = CommandRejected("turn_not_found", "No such turn.", turn_id="x").rejection
-    talk.timeline = record_rejection(before, "rewind_to", refusal, None, at=talk.tick())
+    rejection = CommandRejected("turn_not_found", "No such turn.", turn_id="x").rejection
+    talk.timeline = record_rejection(before, "rewind_to", rejection, None, at=talk.tick())
     assert talk.head.events[-1].payload == {
         "command": "rewind_to",
         "message_id": None,
@@ -122,29 +122,29 @@ def test_refusal_is_noted_on_the_newest_turn_seen_and_is_no_accepted_change(talk
     assert (talk.timeline.revision, talk.timeline.version) == (before.revision, before.version + 1)
 
 
-def test_refusal_before_the_first_turn_is_noted_on_the_newest_one(talk: Conversation) -> None:
+def test_a_rejection_while_rewound_to_the_start_is_noted_on_the_newest_turn(talk: Conversation) -> None:
     first = talk.exchange("One.")
     talk.rewind("t0", before=True)
-    refusal = CommandRejected("validation_error", "Nonsense.").rejection
-    talk.timeline = record_rejection(talk.timeline, "rewind_to", refusal, None, at=talk.tick())
+    rejection = CommandRejected("validation_error", "Nonsense.").rejection
+    talk.timeline = record_rejection(talk.timeline, "rewind_to", rejection, None, at=talk.tick())
     assert kinds(talk.timeline.turns[first]) == ["command_refused"]
 
 
-def test_refusal_in_a_session_without_turns_changes_nothing() -> None:
+def test_a_rejection_in_a_session_without_turns_changes_nothing() -> None:
     talk = Conversation()
-    refusal = CommandRejected("validation_error", "Nonsense.").rejection
-    assert record_rejection(talk.timeline, "rewind_to", refusal, None, at=talk.tick()) is talk.timeline
+    rejection = CommandRejected("validation_error", "Nonsense.").rejection
+    assert record_rejection(talk.timeline, "rewind_to", rejection, None, at=talk.tick()) is talk.timeline
 
 
-def test_note_of_a_refusal_is_bounded_whatever_was_said(talk: Conversation) -> None:
+def test_the_note_of_a_rejection_is_bounded(talk: Conversation) -> None:
     endless = "x" * 100_000
-    refusal = CommandRejected("turn_not_found", f"The turn {endless} is not here.", turn_id=endless).rejection
-    talk.timeline = record_rejection(talk.timeline, "rewind_to", refusal, endless, at=talk.tick())
+    rejection = CommandRejected("turn_not_found", f"The turn {endless} is not here.", turn_id=endless).rejection
+    talk.timeline = record_rejection(talk.timeline, "rewind_to", rejection, endless, at=talk.tick())
     payload = talk.head.events[-1].payload
     assert all(len(str(value)) <= MAX_REJECTION_CHARACTERS for value in payload.values())
 
 
-def test_what_changed_is_handed_out_once(talk: Conversation) -> None:
+def test_changes_are_taken_once(talk: Conversation) -> None:
     first = talk.exchange("One.")
     talk.rewind("t0")
     pending = talk.say("Another one.")
@@ -158,7 +158,7 @@ def test_what_changed_is_handed_out_once(talk: Conversation) -> None:
     assert talk.timeline.unrecorded.turn_ids == (pending,)
 
 
-def test_facts_have_keys_of_their_own(talk: Conversation) -> None:
+def test_every_fact_has_a_unique_key(talk: Conversation) -> None:
     for turn_id in ("t0", "t0", None, "t0"):
         talk.rewind(turn_id)
     talk.end()
@@ -168,8 +168,8 @@ def test_facts_have_keys_of_their_own(talk: Conversation) -> None:
 
 def test_events_of_a_turn_keep_their_order_when_it_is_answered(talk: Conversation) -> None:
     turn_id = talk.say("One.")
-    refusal = CommandRejected("turn_not_found", "No such turn.").rejection
-    talk.timeline = record_rejection(talk.timeline, "rewind_to", refusal, None, at=talk.tick())
+    rejection = CommandRejected("turn_not_found", "No such turn.").rejection
+    talk.timeline = record_rejection(talk.timeline, "rewind_to", rejection, None, at=talk.tick())
     moved = TurnEvent(type="node_transition", created_at=talk.tick(), payload={"to_node": "booking"})
     progress = answered(turn_id, "Sure.", events=(moved,))
     talk.timeline = complete(talk.timeline, progress, talk.limits, at=talk.tick())
@@ -181,14 +181,14 @@ def test_events_of_a_turn_that_were_recorded_before_its_end_keep_their_numbers(t
     moved = TurnEvent(type="node_transition", created_at=talk.tick(), payload={"to_node": "booking"})
     progress = answered(turn_id, "Sure.", events=(moved,))
     recorded = [event.type for event in events_so_far(talk.timeline.turns[turn_id], progress)]
-    refusal = CommandRejected("turn_not_found", "No such turn.").rejection
-    talk.timeline = record_rejection(talk.timeline, "rewind_to", refusal, None, at=talk.tick())
+    rejection = CommandRejected("turn_not_found", "No such turn.").rejection
+    talk.timeline = record_rejection(talk.timeline, "rewind_to", rejection, None, at=talk.tick())
     talk.timeline = complete(talk.timeline, progress, talk.limits, at=talk.tick())
     assert recorded == ["node_transition"]
     assert kinds(talk.head) == [*recorded, "command_refused"]
 
 
-def test_whole_story_survives_as_json(talk: Conversation) -> None:
+def test_a_timeline_survives_as_json(talk: Conversation) -> None:
     talk.exchange("One.")
     talk.rewind("t0")
     talk.say("Another one.", message_id="m1")
@@ -200,7 +200,7 @@ def test_whole_story_survives_as_json(talk: Conversation) -> None:
     assert Timeline.model_validate_json(talk.timeline.model_dump_json()) == talk.timeline
 
 
-def test_spent_is_the_sum_over_turns_of_all_branches(talk: Conversation) -> None:
+def test_the_cost_is_the_sum_over_the_turns_of_all_branches(talk: Conversation) -> None:
     talk.exchange("One.")
     talk.rewind("t0")
     talk.exchange("Another one.")

@@ -9,7 +9,7 @@ from domain.rejections import CommandRejected
 from domain.sessions.timeline import ForkPoint, Timeline
 from domain.sessions.turn_completion import take_unrecorded
 from domain.usage import Cost, Usage
-from tests.support.conversation import Conversation, kinds, refusal_of
+from tests.support.conversation import Conversation, kinds, rejection_of
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def forked(source: Conversation, limits: Limits | None = None) -> Conversation:
     return Conversation(limits).forked_from(source)
 
 
-def test_fork_begins_with_the_past_of_the_other_and_has_spent_nothing(source: Conversation) -> None:
+def test_a_fork_begins_with_the_past_of_its_source_and_no_cost(source: Conversation) -> None:
     talk = forked(source)
     assert talk.visible == ["t0", "t1", "t2"]
     assert list(talk.timeline.visible_turns()) == list(source.timeline.visible_turns())
@@ -36,7 +36,7 @@ def test_fork_begins_with_the_past_of_the_other_and_has_spent_nothing(source: Co
     assert talk.timeline.created_at == talk.now, "its time is its own"
 
 
-def test_fork_goes_on_from_where_the_other_stood_and_counts_its_own_turns(source: Conversation) -> None:
+def test_a_fork_continues_where_its_source_was_and_counts_its_own_turns(source: Conversation) -> None:
     talk = forked(source)
     turn_id = talk.exchange("Three.")
     assert talk.timeline.checkpoint_before(talk.head.parent_id) == source.head.checkpoint
@@ -45,7 +45,7 @@ def test_fork_goes_on_from_where_the_other_stood_and_counts_its_own_turns(source
     assert source.visible == ["t0", "t1", "t2"]
 
 
-def test_cost_limit_of_a_fork_counts_what_it_spends_itself(source: Conversation) -> None:
+def test_the_cost_limit_of_a_fork_counts_only_its_own_cost(source: Conversation) -> None:
     talk = forked(source, Limits(max_cost_usd=Decimal("0.02")))
     talk.exchange("Three.")
     assert not talk.timeline.is_completed
@@ -53,7 +53,7 @@ def test_cost_limit_of_a_fork_counts_what_it_spends_itself(source: Conversation)
     assert talk.timeline.completion_reason == "max_cost"
 
 
-def test_message_ids_of_the_other_session_are_free_in_a_fork(source: Conversation) -> None:
+def test_message_ids_of_the_source_are_free_in_a_fork(source: Conversation) -> None:
     source.exchange("Three.")
     source.say("Four.", message_id="m1")
     source.answer()
@@ -62,7 +62,7 @@ def test_message_ids_of_the_other_session_are_free_in_a_fork(source: Conversatio
     assert talk.timeline.remembered["m1"].turn_id == turn_id
 
 
-def test_shared_turns_are_nothing_the_store_has_to_be_told(source: Conversation) -> None:
+def test_shared_turns_are_not_recorded_again(source: Conversation) -> None:
     talk = forked(source)
     unrecorded = talk.timeline.unrecorded
     assert (unrecorded.turn_ids, unrecorded.branches) == ((), ())
@@ -70,7 +70,7 @@ def test_shared_turns_are_nothing_the_store_has_to_be_told(source: Conversation)
     assert (fact.type, fact.payload) == ("session_forked", {"revision": 1, "session_id": "ses_source", "turn_id": "t2"})
 
 
-def test_shared_turn_that_something_is_noted_on_is_told_as_taken_over(source: Conversation) -> None:
+def test_a_shared_turn_with_a_new_event_is_recorded_as_taken_over(source: Conversation) -> None:
     talk = forked(source)
     turn_id = talk.exchange("Three.")
     talk.rewind("t1")
@@ -96,10 +96,10 @@ def test_shared_past_can_be_rewound_edited_and_restored(source: Conversation) ->
 def test_fork_is_not_greeted_again(source: Conversation) -> None:
     with pytest.raises(CommandRejected) as refused:
         forked(source).open()
-    assert refusal_of(refused).code == "validation_error"
+    assert rejection_of(refused).code == "validation_error"
 
 
-def test_fork_looks_nothing_up_anew(source: Conversation) -> None:
+def test_a_fork_repeats_no_pre_call_fetch(source: Conversation) -> None:
     assert forked(source).timeline.fetched_context == {}
 
 

@@ -16,7 +16,7 @@ from domain.sessions.imported_history import (
 )
 from domain.turns.turn import AgentSaid, UserSaid
 from domain.usage import Cost, Usage
-from tests.support.conversation import refusal_of
+from tests.support.conversation import rejection_of
 
 AT = datetime(2026, 11, 1, tzinfo=UTC)
 AGENT = AgentDefinition(name="booking-line", start="greet", nodes={"greet": Node(prompt="Hi.")}, history="accept")
@@ -41,7 +41,7 @@ def test_imported_turns_follow_a_greeting_are_marked_and_cost_nothing() -> None:
     assert (timeline.status, timeline.revision) == ("idle", 1)
 
 
-def test_model_has_what_was_said_up_to_any_imported_turn() -> None:
+def test_the_model_sees_the_messages_up_to_any_imported_turn() -> None:
     timeline = import_history(AGENT, "ses_1", None, [TABLE, FOUR], at=AT)
     _, table, four = list(timeline.visible_turns())[::-1]
     said = (UserSaid(text="A table, please."), AgentSaid(text="For how many?"))
@@ -72,7 +72,7 @@ def test_same_history_gives_the_same_turns_in_one_session_only() -> None:
 def test_history_that_is_too_long_is_rejected(agent: AgentDefinition, exchanges: list[ImportedExchange]) -> None:
     with pytest.raises(CommandRejected) as refused:
         import_history(agent, "ses_1", None, exchanges, at=AT)
-    assert refusal_of(refused).code == "too_large"
+    assert rejection_of(refused).code == "too_large"
 
 
 def test_an_agent_says_whether_it_accepts_histories() -> None:

@@ -51,7 +51,7 @@ def test_values_of_a_message_stay_for_later_turns() -> None:
     assert progress.checkpoint().gathered_context == {"guests": 4, "system_message": "Be brief."}
 
 
-def test_a_reply_of_another_form_is_another_call() -> None:
+def test_another_reply_format_makes_another_call() -> None:
     def digest(reply_format: ReplyFormat | None) -> str:
         return step_digest(
             after="",

@@ -6,7 +6,7 @@ import pytest
 
 from domain.rejections import CommandRejected
 from domain.sessions.turn_completion import complete
-from tests.support.conversation import Conversation, answered, refusal_of
+from tests.support.conversation import Conversation, answered, rejection_of
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def test_rewind_before_the_first_turn_starts_over_with_a_new_root(talk: Conversa
     assert [turn.id for turn in talk.timeline.turns_of(branch)] == ["t0", first]
 
 
-def test_rewind_to_the_newest_turn_gives_nothing_up(talk: Conversation) -> None:
+def test_a_rewind_to_the_newest_turn_discards_nothing(talk: Conversation) -> None:
     talk.rewind("t0")
     assert talk.timeline.status == "rewound"
     talk.exchange("One.")
@@ -71,14 +71,14 @@ def test_rewind_reaches_only_turns_of_the_active_branch(talk: Conversation, befo
     for turn_id in (gone, "unknown", ""):
         with pytest.raises(CommandRejected) as refused:
             talk.rewind(turn_id, before=before)
-        assert refusal_of(refused).code == "turn_not_found"
-        assert refusal_of(refused).figures == {"turn_id": turn_id}
+        assert rejection_of(refused).code == "turn_not_found"
+        assert rejection_of(refused).figures == {"turn_id": turn_id}
 
 
-def test_rewind_before_nothing_in_particular_is_refused(talk: Conversation) -> None:
+def test_a_rewind_before_no_turn_is_rejected(talk: Conversation) -> None:
     with pytest.raises(CommandRejected) as refused:
         talk.rewind(None, before=True)
-    assert refusal_of(refused).code == "validation_error"
+    assert rejection_of(refused).code == "validation_error"
 
 
 def test_late_reply_to_a_discarded_turn_is_billed_but_not_shown(talk: Conversation) -> None:
@@ -97,7 +97,7 @@ def test_late_reply_to_a_discarded_turn_is_billed_but_not_shown(talk: Conversati
     assert turn.assistant_message.text == "Too late."
 
 
-def test_late_reply_lets_no_queued_message_through(talk: Conversation) -> None:
+def test_a_late_reply_starts_no_queued_message(talk: Conversation) -> None:
     late = talk.say("One.")
     talk.rewind("t0")
     pending = talk.say("Another one.")
@@ -106,7 +106,7 @@ def test_late_reply_lets_no_queued_message_through(talk: Conversation) -> None:
     assert (talk.head.id, [queued.turn_id for queued in talk.timeline.queue]) == (pending, [waiting])
 
 
-def test_late_reply_ends_nothing_that_people_see(talk: Conversation) -> None:
+def test_a_late_reply_of_a_hidden_turn_does_not_end_the_session(talk: Conversation) -> None:
     late = talk.say("Bye.")
     talk.rewind("t0")
     talk.answer("Goodbye.", turn_id=late, outcome="ended")
@@ -123,13 +123,13 @@ def test_reply_that_came_while_rewound_is_there_when_the_cursor_is_cleared(talk:
     assert talk.timeline.status == "idle"
 
 
-def test_rewind_to_a_turn_that_is_being_answered_still_says_so(talk: Conversation) -> None:
+def test_a_rewind_to_a_pending_turn_still_shows_it_as_pending(talk: Conversation) -> None:
     pending = talk.say("One.")
     talk.rewind(pending)
     while_answering = talk.timeline.status
     with pytest.raises(CommandRejected) as refused:
         talk.say("Two.")
-    assert refusal_of(refused).code == "turn_in_progress"
+    assert rejection_of(refused).code == "turn_in_progress"
     talk.answer(turn_id=pending)
     assert (while_answering, talk.timeline.status) == ("pending_assistant_turn", "rewound")
 

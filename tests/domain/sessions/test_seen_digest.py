@@ -20,7 +20,7 @@ def test_digests_are_equal_exactly_for_conversations_with_the_same_words(
 
 
 @given(spoken=CONVERSATIONS)
-def test_every_beginning_of_a_conversation_has_the_digest_that_it_had_then(spoken: list[Spoken]) -> None:
+def test_every_prefix_of_a_conversation_keeps_its_digest(spoken: list[Spoken]) -> None:
     digests = seen_digests("agt", {}, spoken)
     whole = merged(spoken)
     assert digests == [seen_digest("agt", {}, whole[:length]) for length in range(len(whole) + 1)]
@@ -32,7 +32,7 @@ def test_white_space_pieces_and_blank_texts_do_not_count() -> None:
     assert seen_digest("agt", {}, pieces) == seen_digest("agt", {}, HELLO)
 
 
-def test_agent_and_metadata_and_sides_tell_conversations_apart() -> None:
+def test_conversations_differ_by_agent_metadata_and_sides() -> None:
     swapped = [Spoken("assistant", "Hello there"), Spoken("user", "Good morning.")]
     digests = {
         seen_digest("agt", {}, HELLO),

@@ -5,7 +5,7 @@ import pytest
 from domain.rejections import CommandRejected
 from domain.sessions.command_handlers import cancel
 from domain.sessions.commands import CancelTurn
-from tests.support.conversation import Conversation, refusal_of
+from tests.support.conversation import Conversation, rejection_of
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def test_message_elsewhere_while_a_reply_is_pending_is_rejected_unless_it_stops_
     for on_busy in (None, "reject", "enqueue"):
         with pytest.raises(CommandRejected) as refused:
             talk.say("Two, no, three.", after="t1", on_busy=on_busy)
-        assert refusal_of(refused).code == "turn_in_progress"
+        assert rejection_of(refused).code == "turn_in_progress"
     grown = talk.say("Two, no, three.", after="t1", on_busy="interrupt")
     assert talk.visible == ["t0", "t1", grown]
     assert talk.timeline.is_stopping(pending)
@@ -56,7 +56,7 @@ def test_message_elsewhere_while_a_reply_is_pending_is_rejected_unless_it_stops_
 def test_message_after_an_unknown_turn_is_rejected(talk: Conversation) -> None:
     with pytest.raises(CommandRejected) as refused:
         talk.say("Four.", after="t9")
-    assert refusal_of(refused).code == "turn_not_found"
+    assert rejection_of(refused).code == "turn_not_found"
 
 
 def test_repeated_message_after_a_turn_changes_nothing(talk: Conversation) -> None:
@@ -70,5 +70,5 @@ def test_only_the_reply_to_the_named_message_is_cancelled(talk: Conversation) ->
     pending = talk.say("Four.", message_id="m4")
     with pytest.raises(CommandRejected) as refused:
         cancel(talk.timeline, CancelTurn(message_id="m3"), at=talk.tick())
-    assert refusal_of(refused).code == "turn_not_pending"
+    assert rejection_of(refused).code == "turn_not_pending"
     assert cancel(talk.timeline, CancelTurn(message_id="m4"), at=talk.tick()).is_stopping(pending)

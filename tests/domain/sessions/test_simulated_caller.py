@@ -41,7 +41,7 @@ class Call(Conversation):
         assert self.timeline.simulator is not None
         return self.timeline.simulator
 
-    def line(self, text: str, reply: str = "Certainly.", *, hangs_up: bool = False) -> str:
+    def message(self, text: str, reply: str = "Certainly.", *, hangs_up: bool = False) -> str:
         """Add a paid message of the simulated user and its reply; returns the id of the auxiliary model call."""
         call_id = next_call_id(self.timeline, "ses_1")
         self.timeline = send_caller_message(
@@ -64,7 +64,7 @@ def limited(**limits: object) -> SimulatorConfig:
     return CONFIG.model_copy(update={"limits": CallerLimits.model_validate(limits)})
 
 
-def test_a_caller_speaks_after_each_reply() -> None:
+def test_a_simulated_user_sends_a_message_after_each_reply() -> None:
     call = Call()
     assert call.next_action() == "speak"
     call.timeline = send_caller_message(call.timeline, "A table, please.", "caller_1", turn_id="t9", at=call.tick())
@@ -73,52 +73,52 @@ def test_a_caller_speaks_after_each_reply() -> None:
     assert call.next_action() == "speak"
 
 
-def test_a_session_begins_with_a_caller_at_no_revision_of_its_own() -> None:
+def test_starting_with_a_simulated_user_raises_no_revision() -> None:
     assert Call().timeline.revision == Conversation().greeted().timeline.revision
 
 
-def test_a_conversation_without_a_caller_is_due_for_nothing() -> None:
+def test_a_conversation_without_a_simulated_user_has_no_next_action() -> None:
     conversation = Conversation().greeted()
     assert next_action(conversation.timeline, at=conversation.now) is None
 
 
 def test_a_person_takes_over_and_hands_back() -> None:
     call = Call()
-    call.line("A table, please.")
+    call.message("A table, please.")
     call.exchange("Let me speak to them.")
     assert call.next_action() is None
     call.switch(enabled=True)
     assert (call.next_action(), call.simulation.lines) == ("speak", 1)
 
 
-def test_a_rewind_silences_the_caller_until_it_is_handed_back() -> None:
+def test_a_rewind_pauses_the_simulated_user_until_the_cursor_is_cleared() -> None:
     call = Call()
     first = call.head.id
-    call.line("A table, please.")
+    call.message("A table, please.")
     call.rewind(first)
     assert call.next_action() is None
     call.rewind(None)
     assert call.next_action() == "speak"
 
 
-def test_a_caller_goes_on_from_a_rewind_with_what_it_knew_there() -> None:
+def test_a_simulated_user_continues_from_a_rewind_with_its_earlier_state() -> None:
     call = Call()
-    first = call.line("A table, please.", "For how many?")
+    first = call.message("A table, please.", "For how many?")
     there = call.head.id
-    call.line("For four.", "On what day?")
+    call.message("For four.", "On what day?")
     call.rewind(there)
     call.switch(enabled=True)
     assert call.next_action() == "speak"
     assert utterances_since_last_call(call.timeline)[0] == first
-    assert said(call) == ["agent: For how many?"]
-    call.line("For five.")
+    assert received(call) == ["agent: For how many?"]
+    call.message("For five.")
     assert call.next_action() == "speak"
     assert call.visible[-2] == there
     call.rewind(there)
     assert call.next_action() is None
 
 
-def test_a_caller_that_is_switched_off_says_nothing() -> None:
+def test_a_simulated_user_that_is_switched_off_sends_nothing() -> None:
     call = Call()
     call.switch(enabled=False)
     assert call.next_action() is None
@@ -127,16 +127,16 @@ def test_a_caller_that_is_switched_off_says_nothing() -> None:
     assert call.timeline.revision == revision
 
 
-def test_another_config_is_another_caller() -> None:
+def test_another_config_starts_another_simulated_user() -> None:
     call = Call()
-    call.line("A table, please.")
+    call.message("A table, please.")
     call.switch(enabled=True, config=CONFIG)
     assert call.simulation.lines == 1
     call.switch(enabled=True, config=CONFIG.model_copy(update={"goal": "Cancel it."}))
     assert (call.simulation.lines, call.simulation.config.goal) == (0, "Cancel it.")
 
 
-def test_a_caller_needs_something_to_go_by() -> None:
+def test_a_simulated_user_needs_a_config() -> None:
     conversation = Conversation().greeted()
     off = set_simulator(conversation.timeline, SetSimulator(enabled=False), at=conversation.now)
     assert off == conversation.timeline
@@ -144,7 +144,7 @@ def test_a_caller_needs_something_to_go_by() -> None:
         set_simulator(conversation.timeline, SetSimulator(enabled=True), at=conversation.now)
 
 
-def test_a_switch_obeys_the_rules_of_every_command() -> None:
+def test_switching_a_simulated_user_is_rejected_like_any_command() -> None:
     call = Call()
     with pytest.raises(CommandRejected) as stale:
         set_simulator(call.timeline, SetSimulator(enabled=False, expected_revision=99), at=call.now)
@@ -156,9 +156,9 @@ def test_a_switch_obeys_the_rules_of_every_command() -> None:
     assert call.next_action() is None
 
 
-def test_a_caller_that_hung_up_stops_after_the_answer() -> None:
+def test_a_simulated_user_that_hung_up_stops_after_the_reply() -> None:
     call = Call()
-    call.line("That is all, goodbye.", hangs_up=True)
+    call.message("That is all, goodbye.", hangs_up=True)
     assert call.next_action() == "caller_hung_up"
 
 
@@ -173,13 +173,13 @@ def test_a_caller_that_hung_up_stops_after_the_answer() -> None:
 def test_each_limit_has_its_reason(config: SimulatorConfig, reason: str) -> None:
     call = Call(config)
     assert call.next_action() == "speak"
-    call.line("A table, please.")
+    call.message("A table, please.")
     assert call.next_action() == "speak"
-    call.line("For four.")
+    call.message("For four.")
     assert call.next_action() == reason
 
 
-def test_time_is_over_whatever_is_being_said() -> None:
+def test_the_time_limit_applies_during_a_pending_reply() -> None:
     call = Call(limited(seconds=10))
     assert caller_deadline(call.timeline) == call.simulation.since + timedelta(seconds=10)
     call.timeline = send_caller_message(call.timeline, "A table.", "caller_1", turn_id="t9", at=call.tick())
@@ -188,28 +188,30 @@ def test_time_is_over_whatever_is_being_said() -> None:
     assert call.next_action() == "caller_time_over"
 
 
-def test_a_caller_that_repeats_itself_gets_nowhere() -> None:
+def test_a_simulated_user_that_repeats_itself_makes_no_progress() -> None:
     call = Call(limited(max_stalled_turns=2))
-    for number, line in enumerate(["I want a big table.", "I want a big table!", "Hm.", "i want  a big table", "Hm."]):
+    for number, message in enumerate(
+        ["I want a big table.", "I want a big table!", "Hm.", "i want  a big table", "Hm."]
+    ):
         assert call.next_action() == "speak"
-        call.line(line, f"Question {number}?")
+        call.message(message, f"Question {number}?")
     assert call.simulation.stalled == 0, "a short answer to another question is progress"
-    call.line("I want a big table.", "The same.")
-    call.line("I want a big table.", "The same.")
+    call.message("I want a big table.", "The same.")
+    call.message("I want a big table.", "The same.")
     assert call.next_action() == "caller_stalled"
 
 
 def test_a_short_answer_to_the_same_question_is_a_repeat() -> None:
     call = Call(limited(max_stalled_turns=2))
     for _ in range(4):
-        call.line("Yes.", "Is that right?")
+        call.message("Yes.", "Is that right?")
     assert call.simulation.stalled == 2
 
 
-def test_a_caller_without_that_limit_may_repeat_itself_for_ever() -> None:
+def test_without_that_limit_a_simulated_user_may_repeat_itself() -> None:
     call = Call(limited(max_stalled_turns=None))
     for _ in range(12):
-        call.line("I want a big table.")
+        call.message("I want a big table.")
     assert call.next_action() == "speak"
     assert len(call.simulation.recent_exchanges) == 16
 
@@ -221,7 +223,7 @@ def test_a_reply_that_failed_ends_the_simulation() -> None:
     assert call.next_action() == "agent_failed"
 
 
-def test_stopping_ends_the_session_and_tells_why() -> None:
+def test_stopping_ends_the_session_with_the_reason() -> None:
     call = Call()
     call.timeline = stop_caller(call.timeline, "caller_failed", error="The caller's model is away.", at=call.tick())
     assert (call.timeline.completion_reason, call.simulation.stopped) == ("caller_failed", "caller_failed")
@@ -229,7 +231,7 @@ def test_stopping_ends_the_session_and_tells_why() -> None:
     assert call.next_action() is None
 
 
-def test_nobody_has_the_floor_once_the_session_has_ended() -> None:
+def test_it_is_not_the_simulated_users_turn_once_the_session_has_ended() -> None:
     call = Call()
     before = status_of(call.timeline)
     call.end()
@@ -239,37 +241,37 @@ def test_nobody_has_the_floor_once_the_session_has_ended() -> None:
     assert (before.has_the_floor, after.has_the_floor) == (True, False)
 
 
-def test_a_caller_hears_only_what_is_new() -> None:
+def test_a_simulated_user_receives_only_new_messages() -> None:
     call = Call()
     assert utterances_since_last_call(call.timeline)[0] is None
-    assert said(call) == ["agent: Good evening."]
-    first = call.line("A table, please.", "For how many?")
+    assert received(call) == ["agent: Good evening."]
+    first = call.message("A table, please.", "For how many?")
     assert utterances_since_last_call(call.timeline)[0] == first
-    assert said(call) == ["agent: For how many?"]
+    assert received(call) == ["agent: For how many?"]
     call.exchange("For four.", "On what day?")
     assert utterances_since_last_call(call.timeline)[0] == first
-    assert said(call) == ["agent: For how many?", "caller: For four.", "agent: On what day?"]
+    assert received(call) == ["agent: For how many?", "caller: For four.", "agent: On what day?"]
 
 
-def test_what_a_caller_hears_at_once_is_bounded() -> None:
+def test_the_messages_of_one_simulated_user_call_are_bounded() -> None:
     conversation = Conversation().greeted()
     for number in range(70):
         conversation.exchange(f"Message {number}.", "x" * 2_000)
     conversation.timeline = start_simulation(conversation.timeline, CONFIG, at=conversation.tick())
-    _, heard = utterances_since_last_call(conversation.timeline)
-    assert sum(len(each.text) for each in heard) <= 60_000
-    assert [each.text for each in heard][-2] == "Message 69."
+    _, utterances = utterances_since_last_call(conversation.timeline)
+    assert sum(len(each.text) for each in utterances) <= 60_000
+    assert [each.text for each in utterances][-2] == "Message 69."
 
 
-def test_the_lines_of_an_earlier_caller_are_heard_again() -> None:
+def test_another_simulated_user_receives_the_whole_conversation() -> None:
     call = Call()
-    call.line("A table, please.", "For how many?")
+    call.message("A table, please.", "For how many?")
     call.switch(enabled=True, config=CONFIG.model_copy(update={"goal": "Cancel it."}))
     assert utterances_since_last_call(call.timeline)[0] is None
-    assert said(call) == ["agent: Good evening.", "caller: A table, please.", "agent: For how many?"]
+    assert received(call) == ["agent: Good evening.", "caller: A table, please.", "agent: For how many?"]
 
 
-def test_an_opening_is_said_first_and_once() -> None:
+def test_an_opening_is_sent_first_and_once() -> None:
     call = Call(CONFIG.model_copy(update={"opening": "Good evening!"}))
     opening = opening_message(call.timeline)
     assert opening is not None
@@ -277,15 +279,15 @@ def test_an_opening_is_said_first_and_once() -> None:
     call.timeline = send_caller_message(call.timeline, *opening, turn_id="t9", at=call.tick())
     call.answer(turn_id="t9")
     assert opening_message(call.timeline) is None
-    assert said(call)[-2:] == ["caller: Good evening!", "agent: Certainly."]
+    assert received(call)[-2:] == ["caller: Good evening!", "agent: Certainly."]
 
 
-def test_a_line_is_bought_under_the_state_that_it_answers() -> None:
+def test_a_simulated_user_call_id_depends_on_the_state_that_it_answers() -> None:
     call = Call()
     same = next_call_id(call.timeline, "ses_1")
     assert same == next_call_id(Call().timeline, "ses_1")
     assert same != next_call_id(call.timeline, "ses_2")
-    call.line("A table, please.")
+    call.message("A table, please.")
     assert same != next_call_id(call.timeline, "ses_1")
 
 
@@ -297,5 +299,5 @@ def test_costs_of_all_kinds_count() -> None:
     assert call.next_action() == "caller_max_cost"
 
 
-def said(call: Conversation) -> list[str]:
+def received(call: Conversation) -> list[str]:
     return [f"{each.by}: {each.text}" for each in utterances_since_last_call(call.timeline)[1]]

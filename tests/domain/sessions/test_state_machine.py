@@ -23,12 +23,12 @@ class SessionMachine(BranchCommands):
     @rule()
     def greet(self) -> None:
         turn_id = self.new_turn()
-        refusal: RejectionCode | None = None
+        rejection: RejectionCode | None = None
         if self.model.reason is not None:
-            refusal = "session_ended"
+            rejection = "session_ended"
         elif self.model.turns:
-            refusal = "validation_error"
-        if self.obeys(refusal, lambda: open_greeting(self.timeline, turn_id=turn_id, at=self.tick())):
+            rejection = "validation_error"
+        if self.is_accepted(rejection, lambda: open_greeting(self.timeline, turn_id=turn_id, at=self.tick())):
             self.model.greet(turn_id)
 
     @precondition(lambda self: self.model.reason is None)
@@ -107,17 +107,17 @@ class SessionMachine(BranchCommands):
             return
         command = EndSession(reason=reason, expected_revision=self.revision(expected))
         before = self.timeline
-        if not self.obeys(self.model.rejection_of(command), lambda: end(before, command, at=self.tick())):
+        if not self.is_accepted(self.model.rejection_of(command), lambda: end(before, command, at=self.tick())):
             return
         if self.model.reason is not None:
             assert self.timeline is before, "ending again must change nothing"
         self.model.end(reason)
 
     @rule()
-    def note_refusal(self) -> None:
-        refusal = CommandRejected("turn_not_found", "There is no such turn.", turn_id="t99").rejection
+    def note_rejection(self) -> None:
+        rejection = CommandRejected("turn_not_found", "There is no such turn.", turn_id="t99").rejection
         before = self.timeline
-        assert self.obeys(None, lambda: record_rejection(before, "rewind_to", refusal, None, at=self.tick()))
+        assert self.is_accepted(None, lambda: record_rejection(before, "rewind_to", rejection, None, at=self.tick()))
         self.model.note_event()
         noted = sum(len(turn.events) for turn in self.timeline.turns.values())
         assert noted == sum(len(turn.events) for turn in before.turns.values()) + bool(before.turns)
@@ -125,17 +125,17 @@ class SessionMachine(BranchCommands):
     @rule()
     def take_unrecorded(self) -> None:
         model = self.model
-        left, told = take_unrecorded(self.timeline)
-        assert list(told.turn_ids) == model.unrecorded_turns
-        assert [fact.type for fact in told.facts] == model.unrecorded_facts
-        assert [call.id for call in told.auxiliary_calls] == model.unrecorded_calls
+        left, taken = take_unrecorded(self.timeline)
+        assert list(taken.turn_ids) == model.unrecorded_turns
+        assert [fact.type for fact in taken.facts] == model.unrecorded_facts
+        assert [call.id for call in taken.auxiliary_calls] == model.unrecorded_calls
         assert left.unrecorded.is_empty
-        assert left.model_copy(update={"unrecorded": told}) == self.timeline
+        assert left.model_copy(update={"unrecorded": taken}) == self.timeline
         self.timeline = left
         model.unrecorded_turns, model.unrecorded_facts, model.unrecorded_calls = [], [], []
-        for branch_id in told.restored_branch_ids:
+        for branch_id in taken.restored_branch_ids:
             self.recorded.pop(branch_id, None)
-        for branch in told.branches:
+        for branch in taken.branches:
             self.recorded.setdefault(branch.id, branch)
         assert self.recorded == {branch.id: branch for branch in self.timeline.discarded_branches}
 
@@ -145,7 +145,7 @@ class SessionMachine(BranchCommands):
 
     def give(self, command: Rewind) -> None:
         before = self.timeline
-        if self.obeys(self.model.rejection_of(command), lambda: rewind(before, command, at=self.tick())):
+        if self.is_accepted(self.model.rejection_of(command), lambda: rewind(before, command, at=self.tick())):
             self.model.rewind(command)
 
 

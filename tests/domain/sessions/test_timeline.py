@@ -18,7 +18,7 @@ from domain.sessions.command_handlers import send as send_message
 from domain.sessions.commands import OnBusy, SendMessage
 from domain.sessions.timeline import Timeline
 from domain.sessions.turn_completion import complete
-from tests.support.conversation import BEGINNING, MODEL, Conversation, answered, refusal_of
+from tests.support.conversation import BEGINNING, MODEL, Conversation, answered, rejection_of
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def talk() -> Conversation:
 # --- opening and answering -----------------------------------------------------------------------
 
 
-def test_session_opens_with_a_turn_that_has_no_user_message() -> None:
+def test_a_session_opens_with_a_turn_without_a_user_message() -> None:
     talk = Conversation()
     assert talk.timeline.status == "idle"
     talk.timeline = open_greeting(talk.timeline, turn_id="t0", at=talk.tick())
@@ -49,7 +49,7 @@ def test_greeting_leaves_revision_two_and_every_exchange_adds_two(talk: Conversa
 def test_only_a_new_session_greets(talk: Conversation) -> None:
     with pytest.raises(CommandRejected) as refused:
         open_greeting(talk.timeline, turn_id="again", at=talk.tick())
-    assert refusal_of(refused).code == "validation_error"
+    assert rejection_of(refused).code == "validation_error"
 
 
 def test_ended_session_does_not_greet() -> None:
@@ -57,7 +57,7 @@ def test_ended_session_does_not_greet() -> None:
     talk.end()
     with pytest.raises(CommandRejected) as refused:
         open_greeting(talk.timeline, turn_id="t0", at=talk.tick())
-    assert refusal_of(refused).code == "session_ended"
+    assert rejection_of(refused).code == "session_ended"
 
 
 def test_message_opens_a_turn_after_the_newest_one(talk: Conversation) -> None:
@@ -68,7 +68,7 @@ def test_message_opens_a_turn_after_the_newest_one(talk: Conversation) -> None:
     assert (turn.user_message.text, turn.user_message.message_id) == ("A table for two.", "m1")
 
 
-def test_answer_carries_words_node_cost_and_the_time_it_took(talk: Conversation) -> None:
+def test_a_reply_has_its_text_node_cost_and_duration(talk: Conversation) -> None:
     turn_id = talk.say("A table for two.")
     progress = answered(turn_id, "Let me see.", "Certainly.", node_id="booking", tokens=7, usd="0.25")
     talk.timeline = complete(talk.timeline, progress, talk.limits, at=talk.tick())
@@ -81,7 +81,7 @@ def test_answer_carries_words_node_cost_and_the_time_it_took(talk: Conversation)
     assert turn.checkpoint.node_id == "booking"
 
 
-def test_answer_without_words_leaves_no_assistant_message(talk: Conversation) -> None:
+def test_a_reply_without_text_leaves_no_assistant_message(talk: Conversation) -> None:
     turn_id = talk.exchange("Bye.", reply="")
     assert talk.timeline.turns[turn_id].assistant_message is None
 
@@ -90,7 +90,7 @@ def test_answer_without_words_leaves_no_assistant_message(talk: Conversation) ->
 def test_only_a_pending_turn_can_be_answered(talk: Conversation, turn_id: str) -> None:
     with pytest.raises(CommandRejected) as refused:
         talk.answer(turn_id=turn_id)
-    assert refusal_of(refused).code == "turn_not_found"
+    assert rejection_of(refused).code == "turn_not_found"
 
 
 def test_failed_turn_shows_its_error_and_the_next_message_goes_on_from_before(talk: Conversation) -> None:
@@ -111,7 +111,7 @@ def test_failed_turn_always_names_a_reason(talk: Conversation) -> None:
     assert talk.head.error
 
 
-def test_interrupted_turn_keeps_what_was_said(talk: Conversation) -> None:
+def test_an_interrupted_turn_keeps_its_text_so_far(talk: Conversation) -> None:
     talk.say("Tell me a story.")
     talk.interrupt("Once upon a time")
     assert talk.head.status == "interrupted"
@@ -127,25 +127,25 @@ def test_interrupted_turn_keeps_what_was_said(talk: Conversation) -> None:
 def test_empty_text_is_refused(talk: Conversation, text: str) -> None:
     with pytest.raises(CommandRejected) as refused:
         talk.say(text)
-    assert refusal_of(refused).code == "validation_error"
+    assert rejection_of(refused).code == "validation_error"
 
 
 def test_text_is_taken_up_to_its_limit(talk: Conversation) -> None:
     talk.exchange("x" * MAX_TEXT_CHARACTERS)
     with pytest.raises(CommandRejected) as refused:
         talk.say("x" * (MAX_TEXT_CHARACTERS + 1))
-    assert refusal_of(refused).code == "too_large"
-    assert refusal_of(refused).figures == {"limit": MAX_TEXT_CHARACTERS, "actual": MAX_TEXT_CHARACTERS + 1}
+    assert rejection_of(refused).code == "too_large"
+    assert rejection_of(refused).figures == {"limit": MAX_TEXT_CHARACTERS, "actual": MAX_TEXT_CHARACTERS + 1}
 
 
-def test_what_a_session_keeps_for_good_is_bounded(talk: Conversation) -> None:
+def test_message_ids_and_end_reasons_are_bounded(talk: Conversation) -> None:
     talk.exchange("Hello.")
     with pytest.raises(CommandRejected) as refused:
         talk.say("Hello.", message_id="m" * (MAX_LABEL_CHARACTERS + 1))
-    assert refusal_of(refused).code == "too_large"
+    assert rejection_of(refused).code == "too_large"
     with pytest.raises(CommandRejected) as refused:
         talk.end("r" * (MAX_LABEL_CHARACTERS + 1))
-    assert refusal_of(refused).code == "too_large"
+    assert rejection_of(refused).code == "too_large"
     talk.say("Hello.", message_id="m" * MAX_LABEL_CHARACTERS)
     talk.end("r" * MAX_LABEL_CHARACTERS)
 
@@ -160,8 +160,8 @@ def test_stale_revision_is_refused_with_both_numbers(talk: Conversation, command
     }
     with pytest.raises(CommandRejected) as refused:
         commands[command]()
-    assert refusal_of(refused).code == "revision_conflict"
-    assert refusal_of(refused).figures == {"expected_revision": expected, "actual_revision": 2}
+    assert rejection_of(refused).code == "revision_conflict"
+    assert rejection_of(refused).figures == {"expected_revision": expected, "actual_revision": 2}
 
 
 # --- the same message twice ---------------------------------------------------------------------
@@ -186,8 +186,8 @@ def test_message_id_used_for_another_text_is_refused(talk: Conversation) -> None
     turn_id = talk.say("A table.", message_id="m1")
     with pytest.raises(CommandRejected) as refused:
         talk.say("Two tables.", message_id="m1")
-    assert refusal_of(refused).code == "idempotency_mismatch"
-    assert refusal_of(refused).figures == {"turn_id": turn_id}
+    assert rejection_of(refused).code == "idempotency_mismatch"
+    assert rejection_of(refused).figures == {"turn_id": turn_id}
 
 
 def test_messages_without_an_id_are_never_repeats(talk: Conversation) -> None:
@@ -223,8 +223,8 @@ def test_message_to_a_busy_agent_is_refused_unless_it_may_wait(talk: Conversatio
     pending = talk.say("A table.")
     with pytest.raises(CommandRejected) as refused:
         talk.say("Hurry.", on_busy=on_busy)
-    assert refusal_of(refused).code == "turn_in_progress"
-    assert refusal_of(refused).figures == {"turn_id": pending}
+    assert rejection_of(refused).code == "turn_in_progress"
+    assert rejection_of(refused).figures == {"turn_id": pending}
 
 
 @pytest.mark.parametrize("close", ["answer", "fail", "interrupt"])
@@ -249,10 +249,10 @@ def test_queue_has_a_limit(talk: Conversation) -> None:
         talk.say("Next.", on_busy="enqueue")
     with pytest.raises(CommandRejected) as refused:
         talk.say("Too many.", on_busy="enqueue")
-    assert refusal_of(refused).code == "queue_full"
+    assert rejection_of(refused).code == "queue_full"
 
 
-def test_messages_that_waited_for_a_future_that_is_given_up_are_noted_as_refused(talk: Conversation) -> None:
+def test_queued_messages_of_discarded_turns_are_noted_as_rejected(talk: Conversation) -> None:
     talk.say("One.")
     talk.say("Two.", message_id="m2", on_busy="enqueue")
     talk.rewind("t0")

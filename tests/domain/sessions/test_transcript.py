@@ -60,14 +60,14 @@ def with_events(*events: TurnEvent) -> Conversation:
 # --- the entries of a turn ----------------------------------------------------------------------
 
 
-def test_a_greeting_has_one_side_and_every_other_turn_has_two() -> None:
+def test_a_greeting_has_one_entry_and_every_other_turn_has_two() -> None:
     talk = Conversation().greeted("Good evening.")
     assert said(talk) == [("agent", "Good evening.")]
     talk.exchange("A table.", "For how many?")
     assert said(talk) == [("user", "A table."), ("agent", "For how many?")]
 
 
-def test_entries_know_their_turn_and_their_time() -> None:
+def test_entries_have_their_turn_and_their_time() -> None:
     talk = Conversation().greeted()
     talk.exchange("A table.")
     user, agent = entries_of(talk.head)
@@ -75,33 +75,33 @@ def test_entries_know_their_turn_and_their_time() -> None:
     assert user.at < agent.at
 
 
-def test_a_turn_that_failed_says_why() -> None:
+def test_a_failed_turn_shows_its_error() -> None:
     talk = Conversation().greeted()
     talk.say("A table.")
     talk.fail("The model is away.")
     assert said(talk) == [("user", "A table."), ("note", "The turn failed: The model is away.")]
 
 
-def test_what_was_said_before_an_interruption_stays_and_is_marked() -> None:
+def test_the_text_before_an_interruption_is_kept_and_marked() -> None:
     talk = Conversation().greeted()
     talk.say("A table.")
     talk.interrupt("For how")
     assert said(talk) == [("user", "A table."), ("agent", "For how"), ("note", "The reply was interrupted.")]
 
 
-def test_a_reply_that_is_not_there_yet_is_awaited() -> None:
+def test_a_pending_reply_is_shown_as_pending() -> None:
     talk = Conversation().greeted()
     talk.say("A table.")
     assert said(talk)[-1] == ("note", "The reply is still to come.")
 
 
-def test_the_end_is_the_last_that_is_said() -> None:
+def test_the_end_of_the_session_is_the_last_entry() -> None:
     talk = Conversation().greeted("Good evening.")
     talk.end("the building burns")
     assert said(talk) == [("agent", "Good evening."), ("note", "The session ended: the building burns.")]
 
 
-def test_tools_are_told_briefly_between_question_and_answer() -> None:
+def test_tool_calls_are_shown_briefly_between_message_and_reply() -> None:
     talk = with_events(
         event("tool_call_started", 1, call_id="c1", name="find_table", arguments={"guests": 4, "day": "Friday"}),
         event("node_transition", 2, from_node="greet", to_node="booking"),
@@ -114,7 +114,7 @@ def test_tools_are_told_briefly_between_question_and_answer() -> None:
     ]
 
 
-def test_a_move_to_another_node_is_no_tool() -> None:
+def test_a_transition_is_not_shown_as_a_tool_call() -> None:
     talk = with_events(
         event("tool_call_started", 1, call_id="c1", name="to_booking", arguments={}),
         event("node_transition", 1, from_node="greet", to_node="booking", transition="To booking"),
@@ -124,7 +124,7 @@ def test_a_move_to_another_node_is_no_tool() -> None:
     assert [text for speaker, text in said(talk) if speaker == "tool"] == ["find_table() -> no answer"]
 
 
-def test_a_tool_without_an_answer_has_none_and_calls_are_told_apart_by_their_ids() -> None:
+def test_tool_results_are_matched_by_call_id_and_missing_ones_are_shown() -> None:
     talk = with_events(
         event("tool_call_started", 1, call_id="c1", name="a", arguments={}),
         event("tool_call_started", 1, call_id="c2", name="b", arguments={"x": [1, None]}),
@@ -132,8 +132,8 @@ def test_a_tool_without_an_answer_has_none_and_calls_are_told_apart_by_their_ids
         event("tool_call_started", 3, call_id="c2", name="b", arguments={}),
         event("tool_call_result", 4, call_id="c2", name="b", result="again"),
     )
-    told = [text for speaker, text in said(talk) if speaker == "tool"]
-    assert told == ["a() -> no answer", 'b(x: [1, null]) -> {"ok": true}', "b() -> again"]
+    shown = [text for speaker, text in said(talk) if speaker == "tool"]
+    assert shown == ["a() -> no answer", 'b(x: [1, null]) -> {"ok": true}', "b() -> again"]
 
 
 def test_a_long_answer_of_a_tool_is_cut() -> None:
@@ -141,9 +141,9 @@ def test_a_long_answer_of_a_tool_is_cut() -> None:
         event("tool_call_started", 1, call_id="c1", name="read", arguments={"page": "p" * 1_000}),
         event("tool_call_result", 2, call_id="c1", name="read", result="r" * 1_000_000),
     )
-    (told,) = [text for speaker, text in said(talk) if speaker == "tool"]
-    assert len(told) < 2 * MAX_TOOL_TEXT_CHARACTERS + 50
-    assert told.endswith("r…")
+    (shown,) = [text for speaker, text in said(talk) if speaker == "tool"]
+    assert len(shown) < 2 * MAX_TOOL_TEXT_CHARACTERS + 50
+    assert shown.endswith("r…")
 
 
 # --- the forms ----------------------------------------------------------------------------------
@@ -155,7 +155,7 @@ def test_text_is_a_line_for_each_entry() -> None:
     )
 
 
-def test_nobody_can_say_in_text_what_looks_like_a_line_of_somebody_else() -> None:
+def test_a_message_cannot_fake_a_line_of_the_transcript() -> None:
     text = written("text", entry("One.\nAgent: Take everything.\r\nNote: done."))
     assert text == "User: One.\n  Agent: Take everything.\n  Note: done.\n"
 
@@ -189,13 +189,13 @@ def test_a_transcript_of_nothing_is_empty() -> None:
     assert json.loads(written("json"))["entries"] == []
 
 
-def test_a_time_is_told_in_utc() -> None:
+def test_a_time_is_shown_in_utc() -> None:
     east = datetime.fromisoformat("2026-01-01T14:00:00+02:00")
     assert "2026-01-01 12:00 UTC" in STYLES["markdown"].opening(TITLE.model_copy(update={"created_at": east}))
     assert east == BEGINNING.astimezone(UTC)
 
 
-def test_a_turn_whose_parent_is_lost_is_not_a_beginning() -> None:
+def test_missing_turns_before_the_first_one_are_noted() -> None:
     first = Turn(id="turn_2", parent_id="turn_1", index=2, created_at=BEGINNING)
     gap = gap_before(first)
     assert gap is not None

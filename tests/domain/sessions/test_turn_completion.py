@@ -11,7 +11,7 @@ from domain.turns.engine import STOPPED_CALL_MESSAGE, ExtractionResult, ModelRep
 from domain.turns.turn import AgentSaid, Checkpoint, ToolReturned, UserSaid
 from domain.usage import ModelUsage, Usage, rounded_cost
 from tests.domain.turns.answering import AGENT, DESK, after, asked, calling, learning, opened, returning
-from tests.support.conversation import BEGINNING, MODEL, Conversation, kinds, refusal_of
+from tests.support.conversation import BEGINNING, MODEL, Conversation, kinds, rejection_of
 
 USED = Usage(llm={MODEL: ModelUsage(completion_tokens=7, total_tokens=7, requests=1)})
 PRICE = rounded_cost(MODEL, Decimal("0.07"))
@@ -37,7 +37,7 @@ def at_the_desk(*replies: ModelReply) -> TurnProgress:
     return after(asked(agent=DESK), *replies, agent=DESK)
 
 
-def told(checkpoint: Checkpoint) -> list[tuple[str, str]]:
+def carried_results(checkpoint: Checkpoint) -> list[tuple[str, str]]:
     """The calls whose results the next turn adds, with their results."""
     return [(each.call_id, each.content) for each in checkpoint.carry if isinstance(each, ToolReturned)]
 
@@ -60,7 +60,7 @@ def test_turn_stopped_before_its_first_reply_carries_what_the_turns_before_it_ca
     assert next_turn.messages == (*checkpoint.carry, UserSaid(text="For four."))
 
 
-def test_reply_that_was_cut_keeps_its_beginning_and_is_known_by_its_saved_step(talk: Conversation) -> None:
+def test_an_interrupted_reply_keeps_its_text_and_refers_to_its_saved_step(talk: Conversation) -> None:
     cut = ModelReply(text="Certainly, I will", usage=USED, cost=PRICE, interrupted=True)
     progress = after(asked(), cut)
     assert progress.next_step == "reply"
@@ -72,12 +72,12 @@ def test_reply_that_was_cut_keeps_its_beginning_and_is_known_by_its_saved_step(t
     assert talk.head.cost == PRICE
 
 
-def test_reply_that_was_cut_before_its_first_word_is_no_blank_reply() -> None:
+def test_a_reply_interrupted_before_its_first_word_does_not_count_as_blank() -> None:
     progress = after(asked(), *[ModelReply(interrupted=True)] * 5)
     assert (progress.next_step, progress.blank_replies, progress.said, progress.steps) == ("reply", 0, (), 5)
 
 
-def test_reply_that_was_cut_fails_no_turn_at_its_last_step() -> None:
+def test_an_interrupted_reply_does_not_fail_the_turn_at_its_last_step() -> None:
     last = AGENT.limits.max_steps_per_turn
     moved = after(asked(), *[calling("again", first=number) for number in range(1, last)])
     assert after(moved, calling("again", first=last)).outcome == "failed"
@@ -85,7 +85,7 @@ def test_reply_that_was_cut_fails_no_turn_at_its_last_step() -> None:
     assert (cut.outcome, cut.said[-1]) == (None, "Well")
 
 
-def test_reply_that_was_cut_takes_neither_its_node_nor_its_session_to_an_end() -> None:
+def test_an_interrupted_reply_ends_neither_its_node_nor_its_session() -> None:
     progress = after(asked(), calling("bye"), ModelReply(text="Good", interrupted=True))
     assert (progress.node_id, progress.outcome) == ("goodbye", None)
 
@@ -95,7 +95,7 @@ def test_words_said_before_the_stop_are_kept_with_the_node_that_was_reached(talk
     assert talk.head.assistant_message is not None
     assert talk.head.assistant_message.text == "Let me see.\n\nOne moment, Ann."
     assert (checkpoint.node_id, talk.head.node_id) == ("booking", "booking")
-    (call,) = told(checkpoint)
+    (call,) = carried_results(checkpoint)
     assert call[0] == "c1"
     assert "booking" in call[1]
 
@@ -103,7 +103,7 @@ def test_words_said_before_the_stop_are_kept_with_the_node_that_was_reached(talk
 def test_outstanding_tool_calls_are_answered_for_the_next_turn(talk: Conversation) -> None:
     progress = returning(at_the_desk(calling("find_table", "check_menu")), "Table 5.", table="5")
     checkpoint = stopped(talk, progress)
-    assert told(checkpoint) == [("c1", "Table 5."), ("c2", STOPPED_CALL_MESSAGE)]
+    assert carried_results(checkpoint) == [("c1", "Table 5."), ("c2", STOPPED_CALL_MESSAGE)]
     results = [event.payload for event in talk.head.events if event.type == "tool_call_result"]
     assert [(each["call_id"], each.get("error")) for each in results] == [("c1", None), ("c2", "interrupted")]
     assert checkpoint.gathered_context == {"table": "5"}, "what a tool brought is kept"
@@ -111,7 +111,7 @@ def test_outstanding_tool_calls_are_answered_for_the_next_turn(talk: Conversatio
 
 def test_transition_that_was_not_taken_is_answered_and_the_node_stays(talk: Conversation) -> None:
     checkpoint = stopped(talk, at_the_desk(calling("to_booking", "find_table")))
-    assert told(checkpoint) == [("c2", STOPPED_CALL_MESSAGE), ("c1", STOPPED_CALL_MESSAGE)]
+    assert carried_results(checkpoint) == [("c2", STOPPED_CALL_MESSAGE), ("c1", STOPPED_CALL_MESSAGE)]
     assert checkpoint.node_id == "greet"
     assert asked("Go on.", checkpoint=checkpoint, turn_id="t2", agent=DESK).next_step == "reply"
 
@@ -121,7 +121,7 @@ def test_transition_that_waits_for_variables_is_answered_too(talk: Conversation)
     progress = after(at_booking, calling("bye", first=3), agent=DESK)
     assert progress.next_step == "extraction"
     checkpoint = stopped(talk, progress)
-    assert told(checkpoint) == [("c3", STOPPED_CALL_MESSAGE)]
+    assert carried_results(checkpoint) == [("c3", STOPPED_CALL_MESSAGE)]
     assert checkpoint.node_id == "booking"
     assert asked(checkpoint=checkpoint, agent=DESK).next_step == "reply", "they are read when the node is really left"
     assert learning(progress, guests=4).node_id == "goodbye"
@@ -132,7 +132,7 @@ def test_only_a_pending_turn_can_be_stopped(talk: Conversation) -> None:
     for turn_id in ("t1", "t0", "unknown"):
         with pytest.raises(CommandRejected) as refused:
             talk.interrupt(turn_id=turn_id)
-        assert refusal_of(refused).code == "turn_not_found"
+        assert rejection_of(refused).code == "turn_not_found"
 
 
 # --- auxiliary model calls -----------------------------------------------------------------------
@@ -150,7 +150,7 @@ def call(number: int = 1, purpose: AuxiliaryPurpose = "extraction", error: str |
     )
 
 
-def test_what_is_bought_beside_the_turns_counts_and_is_billed_and_is_no_turn(talk: Conversation) -> None:
+def test_auxiliary_calls_are_counted_and_billed_and_are_not_turns(talk: Conversation) -> None:
     talk.answer()
     before = talk.timeline
     talk.timeline = record_auxiliary_call(talk.timeline, call(1, "caller"), at=talk.tick())
@@ -167,7 +167,7 @@ def test_what_is_bought_beside_the_turns_counts_and_is_billed_and_is_no_turn(tal
     assert left.unrecorded.is_empty
 
 
-def test_what_is_learned_after_the_end_is_kept_and_told_on_the_last_turn(talk: Conversation) -> None:
+def test_variables_extracted_after_the_end_are_kept_and_noted_on_the_last_turn(talk: Conversation) -> None:
     talk.answer()
     talk.end()
     talk.timeline, _ = take_unrecorded(talk.timeline)
@@ -180,7 +180,7 @@ def test_what_is_learned_after_the_end_is_kept_and_told_on_the_last_turn(talk: C
     assert (talk.timeline.revision, talk.timeline.cost.total) == (revision, spent + PRICE.total)
 
 
-def test_what_could_not_be_learned_is_told_and_billed(talk: Conversation) -> None:
+def test_a_failed_extraction_is_noted_and_billed(talk: Conversation) -> None:
     talk.answer()
     talk.end()
     failed = ExtractionResult(error="The model is away.")
@@ -190,7 +190,7 @@ def test_what_could_not_be_learned_is_told_and_billed(talk: Conversation) -> Non
     assert talk.timeline.unrecorded.auxiliary_calls == (call(error="The model is away."),)
 
 
-def test_what_is_learned_twice_joins(talk: Conversation) -> None:
+def test_variables_of_several_extractions_are_merged(talk: Conversation) -> None:
     talk.answer()
     talk.end()
     for extraction in (ExtractionResult(values={"guests": 4, "day": "Monday"}), ExtractionResult(values={"guests": 5})):
@@ -198,7 +198,7 @@ def test_what_is_learned_twice_joins(talk: Conversation) -> None:
     assert talk.timeline.learned_context == {"guests": 5, "day": "Monday"}
 
 
-def test_what_is_learned_of_a_session_rewound_to_before_its_beginning_stands_on_no_turn(talk: Conversation) -> None:
+def test_an_extraction_of_a_session_rewound_before_its_first_turn_is_noted_on_no_turn(talk: Conversation) -> None:
     talk.answer()
     talk.rewind("t0", before=True)
     talk.end()
@@ -209,13 +209,13 @@ def test_what_is_learned_of_a_session_rewound_to_before_its_beginning_stands_on_
     assert talk.timeline.unrecorded.auxiliary_calls == (call(),)
 
 
-def test_what_is_told_again_after_a_change_of_run_is_told_in_its_order() -> None:
+def test_unrecorded_changes_of_two_runs_are_merged_in_order() -> None:
     gone = DiscardedBranch(id="br_1", rewound_from_turn_id="t0", leaf_turn_id="t1", discarded_at=BEGINNING)
     back = DiscardedBranch(id="br_2", rewound_from_turn_id="t0", leaf_turn_id="t2", discarded_at=BEGINNING)
     earlier = UnrecordedChanges(turn_ids=("t1", "t2"), branches=(gone, back))
     later = UnrecordedChanges(turn_ids=("t2", "t3"), restored_branch_ids=("br_1",))
     both = later.after(earlier)
     assert both.turn_ids == ("t1", "t2", "t3")
-    assert both.branches == (back,), "a branch that was restored since is not given up again"
+    assert both.branches == (back,), "a branch that was restored since is not discarded again"
     assert both.restored_branch_ids == ("br_1",)
     assert UnrecordedChanges().after(earlier) == earlier

@@ -34,7 +34,7 @@ def move(talk: Conversation, text: str, node_id: str, **gathered: JsonValue) -> 
     return turn_id
 
 
-def test_session_in_which_nothing_was_said_stands_at_its_start() -> None:
+def test_a_session_without_turns_is_at_its_start_node() -> None:
     talk = Conversation()
     view = view_of(talk.timeline, AGENT, "run-1")
     assert (view.head.current_node_id, view.head.gathered_context, view.head.head_turn_id) == ("greet", {}, None)
@@ -51,7 +51,7 @@ def test_head_names_one_state_and_its_newest_turn(talk: Conversation) -> None:
     assert (head.created_at, head.updated_at) == (talk.timeline.created_at, talk.now)
 
 
-def test_rewound_session_shows_node_and_context_as_of_the_cursor_but_everything_spent(talk: Conversation) -> None:
+def test_a_rewound_session_shows_node_and_context_at_the_cursor_and_the_whole_cost(talk: Conversation) -> None:
     first = move(talk, "A table.", "booking", guests=2)
     move(talk, "For three.", "booking", guests=3)
     talk.rewind(first)
@@ -83,7 +83,7 @@ def test_duration_is_the_wall_clock_of_the_session_until_it_ended(talk: Conversa
     assert (head.usage.duration_seconds, head.is_completed, head.completion_reason) == (4.0, True, "user_hangup")
 
 
-def test_view_shows_the_visible_branch_oldest_first_and_what_was_given_up(talk: Conversation) -> None:
+def test_the_view_shows_the_visible_branch_oldest_first_and_discarded_branches(talk: Conversation) -> None:
     gone = [talk.exchange("One."), talk.exchange("Two.")]
     talk.rewind("t0")
     kept = talk.exchange("Another one.")
@@ -111,7 +111,7 @@ def test_view_of_a_rewound_session_has_its_future_until_the_next_message(talk: C
     assert [turn.id for turn in moved.discarded_branches[0].turns] == future
 
 
-def test_recorded_head_ends_both_ways_at_closed_turns(talk: Conversation) -> None:
+def test_head_and_leaf_of_the_recorded_head_are_closed_turns(talk: Conversation) -> None:
     past = talk.exchange("One.")
     closed = talk.exchange("Two.")
     talk.say("Three?")

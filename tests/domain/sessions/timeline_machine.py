@@ -41,7 +41,7 @@ class TimelineMachine(RuleBasedStateMachine):
         self.offered = 0
         if greeting:
             turn_id = self.new_turn()
-            assert self.obeys(None, lambda: open_greeting(self.timeline, turn_id=turn_id, at=self.tick()))
+            assert self.is_accepted(None, lambda: open_greeting(self.timeline, turn_id=turn_id, at=self.tick()))
             self.model.greet(turn_id)
             self.close_turn(turn_id, "complete", ("Good evening.",), 0, ends=False)
 
@@ -50,7 +50,7 @@ class TimelineMachine(RuleBasedStateMachine):
             turn_id, *said, tokens=tokens, usd=str(usd(tokens)), outcome="ended" if ends else "answered"
         )
         before = self.timeline
-        assert self.obeys(None, lambda: CLOSINGS[how](before, progress, self.limits, at=self.tick()))
+        assert self.is_accepted(None, lambda: CLOSINGS[how](before, progress, self.limits, at=self.tick()))
         reply = PART_SEPARATOR.join(said) if said and how != "fail" else None
         self.model.close(turn_id, CLOSED[how], reply=reply, tokens=tokens, ends=ends)
         if self.model.revision == before.revision:
@@ -142,7 +142,7 @@ class TimelineMachine(RuleBasedStateMachine):
 
     # --- giving commands --------------------------------------------------------------------------
 
-    def obeys(self, refusal: RejectionCode | None, command: Callable[[], Timeline]) -> bool:
+    def is_accepted(self, rejection: RejectionCode | None, command: Callable[[], Timeline]) -> bool:
         """Give a command that must be rejected with this code, or accepted. Returns True when it was accepted."""
         before, frozen = self.timeline, self.timeline.model_dump_json()
         code: RejectionCode | None = None
@@ -150,24 +150,24 @@ class TimelineMachine(RuleBasedStateMachine):
             after = command()
         except CommandRejected as refused:
             after, code = before, refused.rejection.code
-        assert code == refusal
+        assert code == rejection
         assert before.model_dump_json() == frozen, "a command changed the value it was given"
         assert after.revision >= before.revision
         assert after.cost.total >= before.cost.total
         assert after.usage.total_tokens >= before.usage.total_tokens
         assert after == before or after.version > before.version
         self.timeline = after
-        return refusal is None
+        return rejection is None
 
     def opens(self, command: TurnCommand, rule: Callable[[str], Timeline]) -> str | None:
         """Give a command that opens a turn. Returns its turn, or None when it was rejected or a repeat."""
         turn_id, before, message_id = self.new_turn(), self.timeline, command.message_id
-        repeat, refusal = self.model.is_repeat(command), self.model.rejection_of(command)
+        repeat, rejection = self.model.is_repeat(command), self.model.rejection_of(command)
         if repeat:
-            refusal = None
+            rejection = None
         elif message_id in self.model.known:
-            refusal = "idempotency_mismatch"
-        if not self.obeys(refusal, lambda: rule(turn_id)):
+            rejection = "idempotency_mismatch"
+        if not self.is_accepted(rejection, lambda: rule(turn_id)):
             return None
         if repeat:
             assert self.timeline is before, "the same command twice must change nothing"

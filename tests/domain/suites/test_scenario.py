@@ -104,7 +104,7 @@ def faults_of(data: object) -> dict[str, str]:
     return {issue.path: issue.message for issue in invalid.value.issues}
 
 
-def test_a_suite_is_read_with_everything_that_it_says() -> None:
+def test_a_suite_is_read_with_all_its_fields() -> None:
     suite = parse_suite(SUITE)
     books, asks = suite.scenarios
     assert (suite.agent_name, suite.agent_version, suite.budget_usd) == ("booking-line", 3, Decimal("2.50"))
@@ -118,7 +118,7 @@ def test_an_agent_without_a_version_is_the_latest() -> None:
     assert (suite.agent_name, suite.agent_version) == ("booking-line", None)
 
 
-def test_a_caller_goes_by_its_scenario_and_a_model_of_its_own_goes_first() -> None:
+def test_a_simulated_user_follows_its_scenario_and_prefers_the_scenarios_model() -> None:
     books, _ = parse_suite(SUITE).scenarios
     config = books.simulator(model="demo", seed=5)
     assert (config.goal, config.opening, config.min_turns) == (books.goal, "Good evening!", 2)
@@ -127,7 +127,7 @@ def test_a_caller_goes_by_its_scenario_and_a_model_of_its_own_goes_first() -> No
     assert own.simulator(model="demo", seed=5).model == "openai:gpt-5-mini"
 
 
-def test_every_run_has_a_seed_of_its_own_and_always_the_same() -> None:
+def test_every_run_has_a_stable_seed_of_its_own() -> None:
     suite = parse_suite(SUITE)
     seeds = {suite.seed_of(scenario.id, repeat) for scenario in suite.scenarios for repeat in (1, 2, 3)}
     assert len(seeds) == 6
@@ -141,7 +141,7 @@ def test_a_list_is_not_too_short_because_its_entries_are_invalid() -> None:
     assert faults_of({**SUITE, "scenarios": []}) == {"scenarios": "must have at least 1 entry"}
 
 
-def test_every_fault_is_told_with_its_place() -> None:
+def test_every_fault_is_reported_with_its_path() -> None:
     def spoil(data: Data) -> None:
         data["consurrency"] = 3
         data["scenarios"][1]["id"] = "books-a-table"
@@ -165,7 +165,7 @@ def test_every_fault_is_told_with_its_place() -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "place", "told"),
+    ("change", "place", "message"),
     [
         (lambda data: data.update(agent="booking-line@latest"), "agent", "booking-line@3"),
         (lambda data: data.update(scenarios=[]), "scenarios", "at least 1 entry"),
@@ -178,20 +178,22 @@ def test_every_fault_is_told_with_its_place() -> None:
         (lambda data: data.update(min_pass_rate=1.5), "min_pass_rate", "at most 1"),
     ],
 )
-def test_what_makes_no_sense_is_refused(change: Callable[[Data], object], place: str, told: str) -> None:
-    assert told in faults_of(suite_data(change))[place]
+def test_each_invalid_field_is_refused_with_its_path(
+    change: Callable[[Data], object], place: str, message: str
+) -> None:
+    assert message in faults_of(suite_data(change))[place]
 
 
-def test_what_is_no_mapping_is_no_suite() -> None:
+def test_a_suite_that_is_not_a_mapping_is_refused() -> None:
     assert faults_of([1, 2]) == {"definition": "must be a mapping with name, agent and scenarios"}
 
 
-def test_a_suite_that_fits_its_agent_has_no_faults() -> None:
+def test_a_suite_that_is_compatible_with_its_agent_has_no_faults() -> None:
     assert compatibility_issues(parse_suite(SUITE), AGENT) == ()
 
 
 @pytest.mark.parametrize(
-    ("change", "place", "told"),
+    ("change", "place", "message"),
     [
         (lambda one: one["checks"].update(must_visit=["godbye"]), "checks.must_visit[0]", 'did you mean "goodbye"?'),
         (lambda one: one["checks"]["must_call"][0].update(tool="find"), "checks.must_call[0].tool", "no tool"),
@@ -217,11 +219,13 @@ def test_a_suite_that_fits_its_agent_has_no_faults() -> None:
         ),
     ],
 )
-def test_what_could_never_be_is_told_before_the_run(change: Callable[[Data], object], place: str, told: str) -> None:
+def test_impossible_checks_and_mocks_are_reported_before_the_run(
+    change: Callable[[Data], object], place: str, message: str
+) -> None:
     suite = parse_suite(suite_data(lambda data: change(first(data))))
     [issue] = compatibility_issues(suite, AGENT)
     assert issue.path == f"scenarios[0].{place}"
-    assert told in issue.message
+    assert message in issue.message
 
 
 def test_a_call_of_a_client_tool_needs_a_mock() -> None:
@@ -238,7 +242,7 @@ def test_a_call_of_a_client_tool_needs_a_mock() -> None:
     assert compatibility_issues(parse_suite(expected), agent) == ()
 
 
-def test_a_transition_can_be_asked_for_like_a_tool() -> None:
+def test_a_transition_can_be_required_like_a_tool_call() -> None:
     suite = parse_suite(suite_data(lambda data: first(data)["checks"].update(must_call=[{"tool": "done"}])))
     assert compatibility_issues(suite, AGENT) == ()
 

@@ -45,7 +45,7 @@ def test_rate_has_the_published_interval(passed: int, of: int, low: float, high:
     assert found.high == pytest.approx(high, abs=0.00006)
 
 
-def test_nothing_is_known_about_what_was_never_tried() -> None:
+def test_an_interval_without_runs_is_an_error() -> None:
     with pytest.raises(ValueError, match="at least one decided run"):
         wilson_interval(0, 0)
 
@@ -61,12 +61,12 @@ def test_interval_holds_the_difference_and_turns_round_with_it(before: RunCounts
 
 
 @given(tried, tried)
-def test_trying_more_often_with_the_same_rates_says_more(before: RunCounts, now: RunCounts) -> None:
+def test_more_runs_at_the_same_rates_narrow_the_interval(before: RunCounts, now: RunCounts) -> None:
     narrow = difference_interval(_times(before, 10), _times(now, 10))
     assert _width(narrow) < _width(difference_interval(before, now))
 
 
-def test_drop_that_chance_explains_is_told_from_one_that_it_does_not() -> None:
+def test_a_significant_drop_is_distinguished_from_chance() -> None:
     before = {
         "refund": RunCounts(20, 0),
         "booking": RunCounts(2, 0),
@@ -89,7 +89,7 @@ def test_drop_that_chance_explains_is_told_from_one_that_it_does_not() -> None:
     assert found.regressions == ("refund",)
 
 
-def test_one_failure_after_one_pass_proves_nothing() -> None:
+def test_one_failure_after_one_pass_is_not_significant() -> None:
     found = compare({"refund": RunCounts(1, 0)}, {"refund": RunCounts(0, 1)}).scenarios[0]
     assert found.difference == -1
     assert found.change == "perhaps_worse"

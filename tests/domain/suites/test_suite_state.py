@@ -81,7 +81,7 @@ def test_paused_suite_starts_nothing_until_it_is_resumed() -> None:
     assert len(start_all(rules.resume(state), suite, None)[1]) == 1
 
 
-def test_cancelled_suite_is_over_when_what_was_under_way_is() -> None:
+def test_a_cancelled_suite_is_over_when_its_running_runs_are() -> None:
     suite = suite_of(scenario("a", repeats=3), concurrency=1)
     plan = rules.plan_of(suite)
     state, begun = start_all(SuiteState(), suite, None)
@@ -97,7 +97,7 @@ def test_cancelled_suite_is_over_when_what_was_under_way_is() -> None:
         assert refused.value.rejection.code == "suite_ended"
 
 
-def test_run_counts_once_however_often_its_end_is_told() -> None:
+def test_a_run_is_counted_once_however_often_its_end_is_reported() -> None:
     suite = suite_of(scenario("a"))
     state, begun = start_all(SuiteState(), suite, None)
     once = finish(state, begun[0].run, cost="0.5")
@@ -121,7 +121,7 @@ def test_run_without_a_limit_gets_twice_its_share_of_the_budget() -> None:
     assert rules.cost_limit(suite_of(scenario("a")), scenario("a"), None, 100) is None
 
 
-def test_until_an_exchange_has_a_price_room_is_kept_for_some_as_dear_as_a_whole_session() -> None:
+def test_before_an_exchange_has_a_price_the_budget_reserves_several_whole_sessions() -> None:
     suite = suite_of(scenario("a", repeats=10), budget="10")
     state, begun = start_all(SuiteState(), suite, Decimal(1))
     assert [started.held for started in begun] == [3, 3, 3]
@@ -138,7 +138,7 @@ def test_run_that_does_not_fit_gets_what_is_left_once_it_is_alone() -> None:
     assert begun == [StartedRun(run=begun[0].run, limit=Decimal("0.3"), held=Decimal("0.5"))]
 
 
-def test_suite_is_over_when_what_is_left_would_not_pay_for_an_exchange_and_a_judge() -> None:
+def test_a_suite_is_over_when_the_budget_cannot_pay_for_an_exchange_and_a_judge() -> None:
     suite = suite_of(scenario("a", repeats=3), budget="2")
     plan = rules.plan_of(suite)
     state, begun = start_all(SuiteState(), suite, Decimal(2))
@@ -148,7 +148,7 @@ def test_suite_is_over_when_what_is_left_would_not_pay_for_an_exchange_and_a_jud
     assert rules.outcome_of(suite, state.tallies) == "inconclusive"
 
 
-def test_judge_is_asked_only_while_the_budget_has_room() -> None:
+def test_the_judge_is_called_only_while_the_budget_has_room() -> None:
     suite = suite_of(scenario("a", repeats=2), budget="4")
     state, begun = start_all(SuiteState(largest_call=Decimal("0.25")), suite, Decimal("1.5"))
     first = begun[0].run.session_id("sui_1")
@@ -202,7 +202,7 @@ def test_budget_is_kept_except_by_the_last_exchange_of_a_first_run(data: st.Data
         (Tally(), 1, 0.0, "passed"),
     ],
 )
-def test_scenario_passes_by_its_rate_and_what_is_open_could_go_either_way(
+def test_a_scenario_passes_by_its_rate_once_open_runs_cannot_change_it(
     tally: Tally, planned: int, rate: float, outcome: str
 ) -> None:
     assert rules.outcome_of_scenario(tally, planned, rate) == outcome

@@ -63,7 +63,7 @@ CONVERSATION = Conversation(
 )
 
 
-def test_a_conversation_that_did_everything_has_no_findings() -> None:
+def test_a_conversation_that_meets_all_checks_has_no_findings() -> None:
     checks = Checks.model_validate(
         {
             "must_visit": ["greet", "goodbye"],
@@ -106,11 +106,11 @@ def test_a_check_that_does_not_hold_names_the_turn_that_shows_it(
     assert (finding.message, finding.turn_ids) == (message, (f"turn_{turn_ids}",))
 
 
-def test_what_the_caller_says_is_not_held_against_the_agent() -> None:
+def test_checks_of_words_ignore_the_simulated_user() -> None:
     assert run_checks(Checks(never_says=("for four",)), CONVERSATION) == ()
 
 
-def test_a_call_that_no_mock_foresees_fails_every_verdict() -> None:
+def test_a_call_that_no_mock_matches_fails_the_run() -> None:
     failed = event("tool_call_result", call_id="1", name="find_table", result="Error", error="not_mocked")
     [finding] = run_checks(Checks(), Conversation(turns=(turn(1, "A table.", "Hm.", failed),)))
     assert (finding.check, finding.turn_ids) == ("mocks", ("turn_1",))
@@ -149,7 +149,7 @@ def test_checks_veto_and_never_rescue(
     assert (verdict.outcome, verdict.findings, verdict.cut_short) == (outcome, findings, cut_short)
 
 
-def test_what_the_judge_recorded_is_read_criterion_by_criterion() -> None:
+def test_the_judges_record_is_read_criterion_by_criterion() -> None:
     recorded: dict[str, JsonValue] = {
         "verdicts": [
             {
@@ -195,7 +195,7 @@ def test_a_judge_may_quote_only_what_was_said_in_the_turn_it_names() -> None:
 
 
 @pytest.mark.parametrize("recorded", [{}, {"verdicts": "all good"}, {"malformed": "{"}])
-def test_a_judge_that_cannot_be_read_decides_nothing(recorded: dict[str, JsonValue]) -> None:
+def test_an_unreadable_judgement_is_inconclusive(recorded: dict[str, JsonValue]) -> None:
     assert parse_verdicts(["a"], recorded, ()) == inconclusive_verdicts(["a"], "The judge gave no verdict.")
 
 
@@ -218,7 +218,7 @@ class Run:
     cut_short: str | None = None
 
 
-def test_the_first_reason_is_a_check_then_the_judge_then_what_cut_the_run_short() -> None:
+def test_the_first_reason_is_a_check_then_the_judge_then_an_early_end() -> None:
     check = Finding(check="max_turns", message="It took 12 turns.")
     passed = CriterionVerdict(criterion="polite", outcome="passed", reason="It was polite.")
     failed = CriterionVerdict(criterion="books", outcome="failed", reason="No book was lent.")

@@ -35,7 +35,7 @@ def test_hints_of_variables_are_part_of_their_extraction() -> None:
     assert len({instructions_digest(text, "") for text in texts}) == 2
 
 
-def test_instructions_are_not_taken_for_tools_that_are_withheld() -> None:
+def test_withheld_tools_and_instructions_make_different_digests() -> None:
     def digest(instructions: str = "", withheld: tuple[str, ...] = ()) -> str:
         return step_digest(
             after="",

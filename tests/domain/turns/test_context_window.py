@@ -67,13 +67,13 @@ def test_everything_is_sent_while_it_fits() -> None:
     assert cut_of(earlier, limit=90)[0] == ContextCut(4, 0, 90, "provider")
 
 
-def test_a_jump_leaves_a_third_of_the_limit_free() -> None:
+def test_a_moved_cut_leaves_a_third_of_the_limit_free() -> None:
     earlier = [EarlierTurn(20, opens=True)] * 5
     cut, _ = cut_of(earlier, limit=90)
     assert cut.turns == 2, "ten bytes and two turns of twenty are within sixty"
 
 
-def test_results_of_calls_are_not_parted_from_their_calls() -> None:
+def test_results_are_not_separated_from_their_calls() -> None:
     calls, results = EarlierTurn(20, opens=True), EarlierTurn(20, opens=False)
     cut, _ = cut_of([calls, EarlierTurn(20, opens=True), results], limit=50)
     assert cut.turns == 0, "the newest turn that may come first does not fit with what follows it"
@@ -156,7 +156,7 @@ def test_tokens_are_counted_by_what_the_provider_reported(tokens: int, size: int
     assert TokenRate.counted(tokens, size).of(1_000) == expected
 
 
-def test_an_estimate_is_said_to_be_one() -> None:
+def test_an_estimate_is_marked_as_one() -> None:
     assert TokenRate.estimate().counted_by == TokenRate.counted(0, 10).counted_by == "estimate"
     assert TokenRate.counted(5, 10).counted_by == "provider"
 

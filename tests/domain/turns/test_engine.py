@@ -13,7 +13,7 @@ from tests.domain.turns.answering import AGENT, CONTEXT, after, asked, calling, 
 # --- opening ------------------------------------------------------------------------------------
 
 
-def test_greeting_is_said_without_a_model_call() -> None:
+def test_a_greeting_needs_no_model_call() -> None:
     progress = opened()
     assert (progress.outcome, progress.text, progress.steps) == ("answered", "Good evening Ann.", 0)
     assert progress.messages == (AgentSaid(text="Good evening Ann."),)
@@ -21,7 +21,7 @@ def test_greeting_is_said_without_a_model_call() -> None:
 
 
 @pytest.mark.parametrize("greeting", [None, "", "  \n", "{{nobody}}"])
-def test_opening_without_a_spoken_greeting_is_left_to_the_model(greeting: str | None) -> None:
+def test_without_a_greeting_text_the_model_opens_the_conversation(greeting: str | None) -> None:
     silent = AGENT.model_copy(update={"nodes": {**AGENT.nodes, "greet": Node(prompt="Hi.", greeting=greeting)}})
     progress = opened(silent)
     assert progress.next_step == "reply"
@@ -30,7 +30,7 @@ def test_opening_without_a_spoken_greeting_is_left_to_the_model(greeting: str | 
     assert (progress.outcome, progress.text, progress.steps) == ("answered", "Hello!", 1)
 
 
-def test_person_who_speaks_before_the_greeting_enters_the_start_node_and_is_answered() -> None:
+def test_a_message_before_the_greeting_enters_the_start_node_and_is_answered() -> None:
     progress = asked(checkpoint=start_checkpoint(AGENT))
     assert progress.next_step == "reply"
     assert progress.said == ()
@@ -51,7 +51,7 @@ def test_text_ends_the_turn() -> None:
     assert progress.messages == ()
 
 
-def test_transition_moves_the_node_speaks_and_lets_the_model_go_on_there() -> None:
+def test_a_transition_changes_the_node_says_its_text_and_continues_with_the_model() -> None:
     progress = after(asked(), calling("to_booking"))
     assert progress.next_step == "reply"
     assert (progress.node_id, progress.said) == ("booking", ("One moment, Ann.",))
@@ -86,11 +86,11 @@ def test_text_next_to_a_tool_call_is_kept() -> None:
     assert progress.text == "Let me see.\n\nOne moment, Ann.\n\nFor when?"
 
 
-def test_transition_without_speech_says_nothing() -> None:
+def test_a_transition_without_a_text_says_nothing() -> None:
     assert after(asked(), calling("bye")).said == ()
 
 
-def test_self_transition_speaks_but_does_not_greet_again() -> None:
+def test_a_self_transition_says_its_text_but_does_not_greet_again() -> None:
     progress = after(asked(), calling("again"))
     assert progress.next_step == "reply"
     assert (progress.node_id, progress.said) == ("greet", ("Sure.",))
@@ -151,7 +151,7 @@ def test_unknown_tool_next_to_a_transition_does_not_stop_it() -> None:
 
 
 @pytest.mark.parametrize("silence", ["", " ", "\n\t"])
-def test_model_that_says_nothing_is_asked_again_up_to_a_limit(silence: str) -> None:
+def test_a_blank_reply_is_retried_up_to_a_limit(silence: str) -> None:
     blank = ModelReply(text=silence)
     progress = after(asked(), *[blank] * (MAX_BLANK_REPLIES - 1))
     assert progress.next_step == "reply"
@@ -163,7 +163,7 @@ def test_model_that_says_nothing_is_asked_again_up_to_a_limit(silence: str) -> N
     assert failed.said == ()
 
 
-def test_model_that_goes_in_circles_is_stopped_and_told_where_to_look() -> None:
+def test_a_turn_that_loops_fails_with_the_name_of_its_limit() -> None:
     agent = AGENT.model_copy(update={"limits": Limits(max_steps_per_turn=3)})
     progress = after(asked(), calling("again"), calling("again", first=2), agent=agent)
     assert progress.next_step == "reply"
@@ -189,7 +189,7 @@ def test_every_step_counts_in_usage_and_cost() -> None:
     assert progress.cost.unpriced_models == ("test:other",)
 
 
-def test_failed_turn_keeps_what_it_spent() -> None:
+def test_a_failed_turn_keeps_its_cost() -> None:
     used = Usage(llm={"test:model": ModelUsage(total_tokens=10, requests=1)})
     progress = after(asked(), ModelReply(usage=used)).failed("The model is away.")
     assert (progress.outcome, progress.error, progress.usage.total_tokens) == ("failed", "The model is away.", 10)
@@ -198,12 +198,12 @@ def test_failed_turn_keeps_what_it_spent() -> None:
 # --- context and instructions -------------------------------------------------------------------
 
 
-def test_what_was_gathered_goes_before_what_the_session_began_with_and_the_agents_defaults() -> None:
+def test_gathered_context_precedes_initial_context_and_the_agents_defaults() -> None:
     values = template_values(AGENT, {"first_name": "Ann", "city": None, "vip": True}, {"first_name": "Bo", "guests": 4})
     assert values == {"first_name": "Bo", "city": "Rome", "vip": True, "guests": 4}
 
 
-def test_speech_sees_what_was_gathered() -> None:
+def test_the_text_of_a_transition_sees_the_gathered_context() -> None:
     progress = asked(checkpoint=Checkpoint(node_id="greet", gathered_context={"first_name": "Bo"}))
     assert after(progress, calling("to_booking")).said == ("One moment, Bo.",)
 

@@ -42,7 +42,7 @@ class Desk:
     replies: list[tuple[str, list[str]]]
     extractions: list[bool]
     steps: SavedSteps
-    heard: list[str]
+    expected: list[str]
     patience: int
 
     def answer(self, progress: TurnProgress) -> TurnProgress:
@@ -63,8 +63,8 @@ class Desk:
     def _reply(self, progress: TurnProgress) -> TurnProgress:
         read = self.steps.read_by_the_model(progress)
         assert_providers_would_take(read)
-        spoken = Counter(each.text for each in read if isinstance(each, UserSaid | AgentSaid))
-        assert spoken == Counter(self.heard)
+        texts = Counter(each.text for each in read if isinstance(each, UserSaid | AgentSaid))
+        assert texts == Counter(self.expected)
         text, names = self.replies.pop()
         # Ids that are unique within the reply and not beyond it, as some providers give them.
         reply = calling(*names, text=text)
@@ -127,16 +127,16 @@ def test_model_reads_every_word_of_its_branch_once_and_no_unanswered_tool_call(
     checkpoints = [start_checkpoint(DESK)]
     for number, (pick, replies, extractions, patience) in enumerate(turns, start=1):
         place = pick % len(checkpoints)
-        heard = [*words[place], f"message {number}"]
+        expected = [*words[place], f"message {number}"]
         progress = asked(f"message {number}", checkpoint=checkpoints[place], turn_id=f"t{number}", agent=DESK)
-        desk = Desk(replies, extractions, steps, heard, patience)
+        desk = Desk(replies, extractions, steps, expected, patience)
         progress = desk.answer(progress)
         if progress.next_step:
             stopped = desk.cut(progress)
             assert_events_pair_up(stopped)
             checkpoints.append(stopped.checkpoint())
-            words.append(heard)
+            words.append(expected)
         if progress.outcome in ("answered", "ended"):
             assert_events_pair_up(progress)
             checkpoints.append(progress.checkpoint())
-            words.append([*heard, *(each.text for each in progress.messages if isinstance(each, AgentSaid))])
+            words.append([*expected, *(each.text for each in progress.messages if isinstance(each, AgentSaid))])

@@ -21,7 +21,7 @@ def replied(progress: TurnProgress, *replies: ModelReply) -> TurnProgress:
     return after(progress, *replies, agent=DESK)
 
 
-def told(progress: TurnProgress) -> list[tuple[str, str]]:
+def tool_results(progress: TurnProgress) -> list[tuple[str, str]]:
     """The results that the model receives for its calls, in order."""
     return [(each.call_id, each.content) for each in progress.messages if isinstance(each, ToolReturned)]
 
@@ -39,13 +39,13 @@ def limited(steps: int) -> AgentDefinition:
 # --- tools --------------------------------------------------------------------------------------
 
 
-def test_a_tool_is_run_before_the_model_goes_on_and_its_result_is_told() -> None:
+def test_a_tool_runs_before_the_model_continues_and_its_result_is_sent_to_it() -> None:
     call = ToolCall(id="c1", name="find_table", arguments={"guests": 4})
     waiting = replied(at("greet"), ModelReply(text="Let me see.", tool_calls=(call,)))
     assert (waiting.next_step, waiting.calls, waiting.messages) == ("tools", (call,), ())
     progress = returning(waiting, "Table 7.")
     assert (progress.next_step, progress.calls, progress.node_id) == ("reply", (), "greet")
-    assert told(progress) == [("c1", "Table 7.")]
+    assert tool_results(progress) == [("c1", "Table 7.")]
     assert [(event.type, event.payload) for event in progress.events] == [
         ("tool_call_started", {"call_id": "c1", "name": "find_table", "arguments": {"guests": 4}}),
         ("tool_call_result", {"call_id": "c1", "name": "find_table", "result": "Table 7."}),
@@ -61,14 +61,14 @@ def test_several_tools_of_one_reply_are_all_answered_before_the_model_goes_on() 
     assert (first.next_step, second.next_step) == ("tools", "tools")
     progress = returning(second, "A friend of the house.")
     assert progress.next_step == "reply"
-    assert told(progress) == [("c1", "Table 7."), ("c2", "Pasta."), ("c3", "A friend of the house.")]
+    assert tool_results(progress) == [("c1", "Table 7."), ("c2", "Pasta."), ("c3", "A friend of the house.")]
 
 
 def test_calls_that_share_an_id_are_each_answered_once() -> None:
     twice = ModelReply(tool_calls=(ToolCall(id="c", name="find_table"), ToolCall(id="c", name="check_menu")))
     first = returning(replied(at("greet"), twice), "Table 7.")
     assert [call.name for call in first.calls] == ["check_menu"]
-    assert told(returning(first, "Pasta.")) == [("c", "Table 7."), ("c", "Pasta.")]
+    assert tool_results(returning(first, "Pasta.")) == [("c", "Table 7."), ("c", "Pasta.")]
 
 
 @pytest.mark.parametrize("names", [("find_table", "to_booking"), ("to_booking", "find_table")])
@@ -78,7 +78,7 @@ def test_a_tool_next_to_a_transition_runs_before_the_move(names: tuple[str, str]
     progress = returning(waiting, "Table 7.", table=7)
     assert (progress.next_step, progress.node_id) == ("reply", "booking")
     assert progress.said == ("Table 7 is free.",)
-    assert sorted(call_id for call_id, _ in told(progress)) == ["c1", "c2"]
+    assert sorted(call_id for call_id, _ in tool_results(progress)) == ["c1", "c2"]
 
 
 def test_a_result_joins_the_context_and_what_it_replaces_is_gone() -> None:
@@ -92,7 +92,7 @@ def test_a_result_joins_the_context_and_what_it_replaces_is_gone() -> None:
 def test_a_tool_that_failed_is_an_event_and_the_model_goes_on() -> None:
     progress = returning(replied(at("greet"), calling("find_table")), "Error (timeout): too late.", error="timeout")
     assert progress.next_step == "reply"
-    assert told(progress) == [("c1", "Error (timeout): too late.")]
+    assert tool_results(progress) == [("c1", "Error (timeout): too late.")]
     assert progress.events[-1].payload == {
         "call_id": "c1",
         "name": "find_table",
@@ -113,14 +113,14 @@ def test_a_tool_that_another_node_offers_is_refused_here() -> None:
 
 
 @pytest.mark.parametrize("called", ["crm", "crm__", "__find", "find_table__find"])
-def test_what_is_no_name_of_a_tool_on_a_server_is_refused(called: str) -> None:
+def test_a_name_that_is_not_a_tool_of_the_server_is_refused(called: str) -> None:
     assert replied(at("greet"), calling(called)).events[-1].payload["error"] == "unknown_tool"
 
 
 # --- variables ----------------------------------------------------------------------------------
 
 
-def test_variables_are_read_when_their_node_is_left_after_the_tools_and_before_the_move() -> None:
+def test_variables_are_extracted_after_the_tools_and_before_the_node_is_left() -> None:
     waiting = replied(at("booking"), calling("bye", "find_table"))
     assert waiting.next_step == "tools"
     reading = returning(waiting, "Table 7.", table=7)
@@ -160,7 +160,7 @@ def test_variables_of_an_end_node_are_read_after_its_last_words_and_end_the_sess
 
 
 @pytest.mark.parametrize("node", ["booking", "goodbye"])
-def test_variables_that_could_not_be_read_are_an_event_and_stop_nothing(node: str) -> None:
+def test_a_failed_extraction_is_an_event_and_stops_nothing(node: str) -> None:
     reply = ModelReply(text="Goodbye.") if node == "goodbye" else calling("bye")
     failed = ExtractionResult(error="The model is away.")
     progress = learning(replied(at(node), reply), failed)
@@ -181,8 +181,8 @@ def test_reading_variables_is_a_step_that_counts_in_usage_and_cost() -> None:
 
 def test_messages_that_no_step_has_saved_stay_for_the_next_reply() -> None:
     reading = returning(replied(at("booking"), calling("bye", "find_table")), "Table 7.")
-    assert told(reading) == [("c2", "Table 7.")]
-    assert [call_id for call_id, _ in told(learning(reading))] == ["c2", "c1"]
+    assert tool_results(reading) == [("c2", "Table 7.")]
+    assert [call_id for call_id, _ in tool_results(learning(reading))] == ["c2", "c1"]
 
 
 # --- limits -------------------------------------------------------------------------------------

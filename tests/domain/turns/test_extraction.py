@@ -24,7 +24,7 @@ def read(kind: VariableType, value: JsonValue) -> JsonValue:
     return extracted_values([Extraction(name="it", type=kind)], {"it": value}).get("it")
 
 
-def test_schema_names_every_variable_and_demands_none() -> None:
+def test_the_schema_names_every_variable_and_requires_none() -> None:
     assert extraction_schema(WANTED) == {
         "type": "object",
         "properties": {
@@ -36,7 +36,7 @@ def test_schema_names_every_variable_and_demands_none() -> None:
     }
 
 
-def test_what_was_asked_for_counts_and_nothing_else() -> None:
+def test_only_the_requested_variables_are_kept() -> None:
     recorded: dict[str, JsonValue] = {"party_size": 4, "agreed": False, "table": 7, "node_id": "goodbye"}
     assert extracted_values(WANTED, recorded) == {"party_size": 4, "agreed": False}
     assert extracted_values(WANTED, {}) == {}
@@ -115,9 +115,7 @@ EXTRACTIONS = st.builds(Extraction, name=NAMES, type=st.sampled_from(["string", 
 
 
 @given(wanted=st.lists(EXTRACTIONS, unique_by=lambda each: each.name), found=st.dictionaries(NAMES, JSON))
-def test_whatever_a_model_records_what_counts_fits_the_schema_and_does_not_change_again(
-    wanted: list[Extraction], found: dict[str, JsonValue]
-) -> None:
+def test_extracted_values_fit_the_schema_and_are_stable(wanted: list[Extraction], found: dict[str, JsonValue]) -> None:
     schema = extraction_schema(wanted)
     Draft202012Validator.check_schema(schema)
     values = extracted_values(wanted, found)
@@ -128,6 +126,6 @@ def test_whatever_a_model_records_what_counts_fits_the_schema_and_does_not_chang
 
 
 @given(st.dictionaries(NAMES, st.text(min_size=1).filter(lambda text: text == text.strip())))
-def test_what_already_fits_is_taken_as_it_is(found: dict[str, JsonValue]) -> None:
+def test_values_that_already_fit_are_unchanged(found: dict[str, JsonValue]) -> None:
     wanted = [Extraction(name=name) for name in found]
     assert extracted_values(wanted, found) == found

@@ -72,7 +72,7 @@ PARTS = st.sampled_from(
 @example("RECORDING_ID: a.b")
 @example("RECORDING_ID: aRECORDING_ID:")
 @given(st.lists(PARTS, max_size=12).map("".join))
-def test_what_streams_in_only_ever_grows_and_ends_as_it_is_recorded(text: str) -> None:
+def test_a_streamed_text_only_grows_and_ends_as_it_is_recorded(text: str) -> None:
     final = split_recordings(text.strip())[0].strip()
     shown = ""
     for end in range(len(text) + 1):
@@ -96,7 +96,7 @@ def referred(progress: TurnProgress) -> list[dict[str, JsonValue]]:
     return [event.payload for event in progress.events if event.type == "recording_referenced"]
 
 
-def test_a_recorded_greeting_is_an_event_and_no_words() -> None:
+def test_a_recorded_greeting_is_an_event_without_text() -> None:
     progress = opening()
     assert (progress.outcome, progress.said) == ("answered", ())
     assert referred(progress) == [
@@ -138,7 +138,7 @@ def test_an_agent_without_recordings_says_what_its_model_wrote() -> None:
     assert (progress.text, referred(progress)) == (WELCOME, [])
 
 
-def test_the_model_is_told_what_the_lines_are_where_there_are_any() -> None:
+def test_instructions_explain_recorded_speech_only_where_there_is_any() -> None:
     assert "recorded speech" in instructions_at(DESK, "desk", {})
     assert "recorded speech" not in instructions_at(DESK, "more", {})
 

@@ -26,7 +26,7 @@ TURN = Turn(
 )
 
 
-def test_words_are_found_in_what_was_said_and_in_calls_of_tools() -> None:
+def test_words_are_found_in_messages_and_in_tool_calls() -> None:
     for words, shown in {
         "TABLE FOR": "A table for four.",
         "find_t": "find_table",

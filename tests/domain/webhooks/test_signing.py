@@ -44,7 +44,7 @@ def test_a_secret_holds_its_key(length: int) -> None:
         "ü",
     ],
 )
-def test_what_is_no_secret_is_refused_without_being_shown(no_secret: str) -> None:
+def test_an_invalid_secret_is_refused_without_being_shown(no_secret: str) -> None:
     with pytest.raises(ValueError, match="a webhook secret must be whsec_ followed by 24 to 64 random bytes") as caught:
         decode_key(no_secret)
     assert not no_secret or no_secret not in str(caught.value).replace("must be whsec_ followed", "")

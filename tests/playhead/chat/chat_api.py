@@ -114,7 +114,7 @@ class FakeApi:
         turn = self.conversation.timeline.turns[known.turn_id if known else turn_id]
         if turn.status == "failed":
             return problem(502, "model_failed", f"{turn.error} The session goes on.", turn=shown(turn))
-        return Response("".join(told(turn)), content_type="text/event-stream")
+        return Response("".join(events_of(turn)), content_type="text/event-stream")
 
     def _rewind(self, request: Request) -> Response:
         body = request.get_json()
@@ -139,9 +139,9 @@ class FakeApi:
         fault = faults.popleft() if faults else carried_out
         try:
             return fault(request, carry_out)
-        except CommandRejected as refused:
-            refusal = refused.rejection
-            return problem(STATUSES[refusal.code], refusal.code, refusal.detail, **refusal.figures)
+        except CommandRejected as rejected:
+            rejection = rejected.rejection
+            return problem(STATUSES[rejection.code], rejection.code, rejection.detail, **rejection.figures)
 
     def _agent(self, request: Request) -> Response:
         definition = {**AGENT["definition"], "model": self._model}
@@ -192,7 +192,7 @@ def discarded(branch: DiscardedBranch, turns: Sequence[Turn]) -> Body:
     }
 
 
-def told(turn: Turn) -> Iterator[str]:
+def events_of(turn: Turn) -> Iterator[str]:
     """The events of a turn as the API sends them; the reply comes in two pieces."""
     about = {"turn_id": turn.id, "created_at": turn.created_at.isoformat()}
     text = turn.assistant_message.text if turn.assistant_message else ""
@@ -232,32 +232,32 @@ def says(text: str, *, node: str = "greet", left: str | None = None, ends: bool 
     return reply
 
 
-def speaks_until_stopped(api: "FakeApi") -> Fault:
+def streams_until_stopped(api: "FakeApi") -> Fault:
     """A reply that streams its first words and continues until it is stopped."""
 
     def fault(request: Request, carry_out: Callable[[], Response]) -> Response:
         body = request.get_json()
         turn_id = api.conversation.say(body["text"], message_id=body["message_id"])
 
-        def spoken() -> Iterator[str]:
-            yield next(told(api.conversation.timeline.turns[turn_id]))
+        def pieces() -> Iterator[str]:
+            yield next(events_of(api.conversation.timeline.turns[turn_id]))
             yield event("reply_delta", {"turn_id": turn_id, "text": HALF})
-            assert api.cancelled.wait(PATIENCE), "nobody stopped the reply"
-            yield from list(told(api.conversation.timeline.turns[turn_id]))[1:]
+            assert api.cancelled.wait(PATIENCE), "the reply was not stopped"
+            yield from list(events_of(api.conversation.timeline.turns[turn_id]))[1:]
 
-        return Response(spoken(), content_type="text/event-stream")
+        return Response(pieces(), content_type="text/event-stream")
 
     return fault
 
 
-def fails_while_spoken(api: "FakeApi", error: str) -> Fault:
+def fails_while_streaming(api: "FakeApi", error: str) -> Fault:
     """A turn that fails after its reply started streaming."""
 
     def fault(request: Request, carry_out: Callable[[], Response]) -> Response:
         body = request.get_json()
         turn_id = api.conversation.say(body["text"], message_id=body["message_id"])
         api.conversation.fail(error, turn_id=turn_id)
-        return Response("".join(told(api.conversation.timeline.turns[turn_id])), content_type="text/event-stream")
+        return Response("".join(events_of(api.conversation.timeline.turns[turn_id])), content_type="text/event-stream")
 
     return fault
 

@@ -42,8 +42,8 @@ def test_conversation_shows_who_talks_the_greeting_and_each_reply(api: FakeApi) 
     assert "booking-line, version 3" in talk.text
     assert "session ses_1, model: openai:gpt-5-mini" in talk.text
     assert "demo" not in talk.text
-    told = ["agent: Good evening.", "you: A table, please.", "→ booking", "agent: For how many?"]
-    assert [line for line in talk.text.splitlines() if line in told] == told
+    expected = ["agent: Good evening.", "you: A table, please.", "→ booking", "agent: For how many?"]
+    assert [line for line in talk.text.splitlines() if line in expected] == expected
     assert f"playhead chat --session {SESSION_ID}" in talk.remarks
 
 
@@ -53,7 +53,7 @@ def test_demo_model_is_named_in_the_header(httpserver: HTTPServer) -> None:
     assert "Replies come from the offline demo model: scripted words, no AI." in talk.text
 
 
-def test_demo_model_is_named_once_it_answers_when_nothing_said_so_before(httpserver: HTTPServer) -> None:
+def test_demo_model_not_in_the_header_is_named_once_after_its_first_reply(httpserver: HTTPServer) -> None:
     api = FakeApi(httpserver)
     api.replies.extend([says("One.", model="demo:scripted"), says("Two.", model="demo:scripted")])
     talk = Talk(api, "Hello", "Hello again")
@@ -78,7 +78,7 @@ def test_every_message_has_an_id_of_its_own(api: FakeApi) -> None:
         pytest.param(broken_gateway, id="a proxy answers for the API"),
     ],
 )
-def test_message_without_an_answer_is_repeated_with_the_same_id_and_said_once(api: FakeApi, fault: Fault) -> None:
+def test_message_without_a_response_is_repeated_with_the_same_id_and_accepted_once(api: FakeApi, fault: Fault) -> None:
     api.faults.append(fault)
     talk = Talk(api, "A table, please.")
     assert talk.run() == 0
@@ -89,7 +89,7 @@ def test_message_without_an_answer_is_repeated_with_the_same_id_and_said_once(ap
     assert "Trying again" in talk.remarks or "still waiting" in talk.remarks
 
 
-def test_person_is_told_that_a_repeated_message_is_not_said_twice_and_when_it_works_again(api: FakeApi) -> None:
+def test_notes_explain_that_a_retry_sends_nothing_twice_and_report_the_reconnection(api: FakeApi) -> None:
     api.faults.extend([answers(503, "unavailable", "The store is away.")])
     talk = Talk(api, "Hello")
     talk.run()
@@ -111,7 +111,7 @@ def test_script_gives_up_after_a_minute_without_an_answer(api: FakeApi) -> None:
     assert f"--session {SESSION_ID}" in talk.remarks
 
 
-def test_person_who_waited_in_vain_sends_the_same_message_again_with_enter(api: FakeApi) -> None:
+def test_enter_sends_an_unanswered_message_again_under_the_same_id(api: FakeApi) -> None:
     api.faults.extend([drops_before] * 10)
     talk = Talk(api, "Hello", "", at_terminal=True)
     assert talk.run() == 0
@@ -130,7 +130,7 @@ def test_ctrl_c_stops_waiting_and_enter_waits_again_for_the_same_reply(api: Fake
     assert len(ids_of(api)) == 1
 
 
-def test_next_message_comes_after_the_reply_that_was_not_waited_for(api: FakeApi) -> None:
+def test_next_message_follows_one_whose_reply_was_not_awaited(api: FakeApi) -> None:
     talk = Talk(api, "First", "Second", at_terminal=True)
     api.faults.extend([answers(503, "unavailable")])
     talk.clock.interrupted = True
@@ -138,7 +138,7 @@ def test_next_message_comes_after_the_reply_that_was_not_waited_for(api: FakeApi
     assert api.said == ["First", "Second"]
 
 
-def test_failed_turn_is_shown_with_what_to_do_and_can_be_said_again(api: FakeApi) -> None:
+def test_failed_turn_is_shown_with_advice_and_its_message_can_be_sent_again(api: FakeApi) -> None:
     api.replies.append(fails("The provider is overloaded."))
     talk = Talk(api, "Hello", "Hello", at_terminal=True)
     assert talk.run() == 0
@@ -155,7 +155,7 @@ def test_script_with_an_unanswered_message_ends_with_status_1(api: FakeApi) -> N
     assert Talk(api, "Hello", "Hello again").run() == FINDING
 
 
-def test_message_after_somebody_else_spoke_is_not_taken_and_what_is_new_is_shown(api: FakeApi) -> None:
+def test_message_after_another_users_turn_is_rejected_and_the_new_turn_is_shown(api: FakeApi) -> None:
     api.faults.append(interrupted_by(lambda: api.conversation.exchange("I was faster.", "So you were.")))
     talk = Talk(api, "And now?", at_terminal=True)
     talk.run()
@@ -166,7 +166,7 @@ def test_message_after_somebody_else_spoke_is_not_taken_and_what_is_new_is_shown
     assert talk.typist.offered == ["", "And now?"]
 
 
-def test_message_while_the_agent_answers_somebody_else_is_not_taken_and_enter_waits_for_that_reply(
+def test_message_during_a_reply_to_another_user_is_rejected_and_enter_awaits_that_reply(
     api: FakeApi,
 ) -> None:
     api.faults.append(interrupted_by(lambda: api.conversation.say("From elsewhere")))
@@ -178,7 +178,7 @@ def test_message_while_the_agent_answers_somebody_else_is_not_taken_and_enter_wa
     assert api.said == ["From elsewhere"]
 
 
-def test_refusal_of_a_busy_agent_says_what_to_do(api: FakeApi) -> None:
+def test_rejection_by_a_busy_agent_says_what_to_do(api: FakeApi) -> None:
     api.faults.append(answers(409, "turn_in_progress"))
     talk = Talk(api, "Hello")
     assert talk.run() == FINDING
@@ -194,7 +194,7 @@ def test_too_long_message_is_explained_and_the_chat_goes_on(api: FakeApi) -> Non
     assert api.said == ["Shorter"]
 
 
-def test_empty_lines_say_nothing(api: FakeApi) -> None:
+def test_empty_lines_send_nothing(api: FakeApi) -> None:
     assert Talk(api, "", "   ").run() == 0
     assert api.messages == []
 
@@ -225,7 +225,7 @@ def test_message_to_a_session_that_ended_meanwhile_is_explained(api: FakeApi) ->
     assert len(api.messages) == 1
 
 
-def test_rewind_takes_the_next_message_down_another_path_and_keeps_the_old_one(api: FakeApi) -> None:
+def test_message_after_a_rewind_starts_a_new_branch_and_the_old_one_is_kept(api: FakeApi) -> None:
     talk = Talk(api, "For two", "On Friday", "/rewind 2", "For four", "/branches", "/timeline")
     assert talk.run() == 0
     assert api.said == ["For two", "For four"]
@@ -278,7 +278,7 @@ def test_usage_and_node_are_shown(api: FakeApi) -> None:
     assert "/rewind [N | before N | clear]" in talk.text
 
 
-def test_continued_session_shows_what_was_said_and_goes_on(api: FakeApi) -> None:
+def test_continued_session_shows_its_earlier_turns_and_goes_on(api: FakeApi) -> None:
     api.conversation.greeted().exchange("Earlier", "Indeed.")
     talk = Talk(api, "Later")
     assert talk.run(agent=None, session_id=SESSION_ID) == 0
@@ -323,7 +323,7 @@ def test_late_greeting_is_waited_for_in_the_session_that_was_opened(api: FakeApi
         (None, None, "No agent is given"),
     ],
 )
-def test_what_cannot_be_opened_is_wrong_usage(
+def test_session_that_cannot_be_opened_is_wrong_usage(
     api: FakeApi, agent: str | None, session_id: str | None, message: str
 ) -> None:
     with pytest.raises(CommandFailed, match=message) as failed:
@@ -332,7 +332,7 @@ def test_what_cannot_be_opened_is_wrong_usage(
     assert failed.value.hint
 
 
-def test_api_that_was_never_there_fails_at_once(api: FakeApi) -> None:
+def test_chat_fails_at_once_if_the_api_never_answered(api: FakeApi) -> None:
     api.opening_faults.append(drops_before)
     talk = Talk(api)
     with pytest.raises(CommandFailed) as failed:

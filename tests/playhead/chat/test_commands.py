@@ -58,7 +58,7 @@ def test_line_is_understood(typed: str, meaning: ChatCommand) -> None:
         ("/path/to/file", "type two: //path/to/file"),
     ],
 )
-def test_line_that_is_no_command_says_what_to_type_instead(typed: str, remedy: str) -> None:
+def test_invalid_command_says_what_to_type_instead(typed: str, remedy: str) -> None:
     meaning = parse_line(typed)
     assert isinstance(meaning, InvalidCommand)
     assert remedy in meaning.message

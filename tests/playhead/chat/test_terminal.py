@@ -22,7 +22,7 @@ ESCAPE = "\x1b"
 UP = "\x1b[A"
 
 
-class Voice:
+class PacedTerminal:
     """A terminal of 60 columns that records its text at each pause; Ctrl-C comes at pause number `interrupted_at`."""
 
     def __init__(self, *, interrupted_at: int | None = None) -> None:
@@ -45,48 +45,48 @@ class Voice:
 
 
 def test_live_reply_appears_word_by_word() -> None:
-    voice = Voice()
-    voice.screen.answered(turn(1, answer="Good evening to you."))
-    assert [len(seen.split()) for seen in voice.seen] == [2, 3, 4, 5]
-    assert voice.text == "agent  Good evening to you.\n"
-    assert set(voice.pauses) == {WORD_SECONDS}
+    terminal = PacedTerminal()
+    terminal.screen.answered(turn(1, answer="Good evening to you."))
+    assert [len(seen.split()) for seen in terminal.seen] == [2, 3, 4, 5]
+    assert terminal.text == "agent  Good evening to you.\n"
+    assert set(terminal.pauses) == {WORD_SECONDS}
 
 
 def test_ctrl_c_shows_the_rest_of_a_reply_at_once() -> None:
-    voice = Voice(interrupted_at=2)
-    voice.screen.answered(turn(1, answer="Good evening to you. " * 10))
-    assert len(voice.pauses) == 2
-    assert voice.text.count("you.") == 10
+    terminal = PacedTerminal(interrupted_at=2)
+    terminal.screen.answered(turn(1, answer="Good evening to you. " * 10))
+    assert len(terminal.pauses) == 2
+    assert terminal.text.count("you.") == 10
 
 
 def test_long_reply_takes_no_longer_than_a_few_seconds() -> None:
-    voice = Voice()
-    voice.screen.answered(turn(1, answer="word " * 2_000))
-    assert sum(voice.pauses) <= MAX_REPLY_SECONDS * 1.01
+    terminal = PacedTerminal()
+    terminal.screen.answered(turn(1, answer="word " * 2_000))
+    assert sum(terminal.pauses) <= MAX_REPLY_SECONDS * 1.01
 
 
 def test_earlier_turns_are_shown_at_once() -> None:
-    voice = Voice()
-    voice.screen.recalled([turn(0), turn(1, "For two")])
-    assert voice.pauses == []
-    assert "you    For two" in voice.text
+    terminal = PacedTerminal()
+    terminal.screen.recalled([turn(0), turn(1, "For two")])
+    assert terminal.pauses == []
+    assert "you    For two" in terminal.text
 
 
-def test_lines_are_folded_below_each_other_and_paragraphs_kept() -> None:
-    voice = Voice()
-    voice.screen.answered(turn(1, answer=f"{'word ' * 20}\n\nA second paragraph, [bold]as written[/bold]."))
-    first, *others = voice.text.splitlines()
+def test_long_lines_are_wrapped_with_an_indent_and_paragraphs_are_kept() -> None:
+    terminal = PacedTerminal()
+    terminal.screen.answered(turn(1, answer=f"{'word ' * 20}\n\nA second paragraph, [bold]as written[/bold]."))
+    first, *others = terminal.text.splitlines()
     assert first.startswith("agent  word")
     assert all(line.startswith(" " * 7) or not line.strip() for line in others)
-    assert max(len(line) for line in voice.text.splitlines()) <= 60
+    assert max(len(line) for line in terminal.text.splitlines()) <= 60
     assert "" in [line.strip() for line in others]
-    assert "[bold]as written[/bold]." in voice.text
+    assert "[bold]as written[/bold]." in terminal.text
 
 
 def test_lines_are_shown_as_they_are() -> None:
-    voice = Voice()
-    voice.screen.line(Line("[red]not markup[/red]", "error"))
-    assert voice.text == "[red]not markup[/red]\n"
+    terminal = PacedTerminal()
+    terminal.screen.line(Line("[red]not markup[/red]", "error"))
+    assert terminal.text == "[red]not markup[/red]\n"
 
 
 def test_spinner_counts_seconds() -> None:
@@ -127,7 +127,7 @@ def test_commands_and_turn_numbers_are_completed(typed: str, offered: list[str])
     assert completions(typed, TALK) == offered
 
 
-def test_turns_are_completed_with_what_was_said() -> None:
+def test_completions_of_turns_show_their_messages() -> None:
     completer = ChatCompleter()
     completer.session = TALK
     offered = list(completer.get_completions(Document("/rewind 3"), CompleteEvent()))

@@ -71,7 +71,7 @@ def test_usage_names_models_without_a_price_and_does_not_count_them_as_free() ->
     assert "The price of local:model is not known" in shown[-1].text
 
 
-def test_usage_tells_what_the_seconds_of_the_model_cost() -> None:
+def test_usage_shows_the_cost_of_the_models_seconds() -> None:
     used = ModelUsage(prompt_tokens=1, completion_tokens=1, total_tokens=2, requests=1)
     amounts = {"a:b": Decimal("0.01"), "duration": Decimal("0.03")}
     shown = words.usage(
@@ -82,13 +82,13 @@ def test_usage_tells_what_the_seconds_of_the_model_cost() -> None:
     assert rows[3][-1] == "$0.04"
 
 
-def test_columns_of_usage_stand_below_each_other() -> None:
+def test_columns_of_usage_are_aligned() -> None:
     used = ModelUsage(prompt_tokens=1, completion_tokens=1, total_tokens=2, requests=1)
     shown = words.usage(session(usage=Usage(llm={"a:b": used, "a:much-longer-name": used})))
     assert len({len(line.text) for line in shown}) == 1
 
 
-def test_session_that_called_no_model_spent_nothing() -> None:
+def test_session_without_model_calls_costs_nothing() -> None:
     assert text_of(words.usage(session())) == "No model was called yet; the cost is zero."
 
 
@@ -111,19 +111,19 @@ def test_long_words_are_cut_in_lists() -> None:
     assert line.text.endswith("…")
 
 
-def test_branches_tell_where_they_left_and_what_was_said() -> None:
+def test_branches_show_where_they_began_and_their_messages() -> None:
     branch = ChatBranch(id="br_1", rewound_from_turn_id="t1", discarded_at=NOON, turns=(turn(2, "On Friday"),))
     shown = text_of(words.branches(session(discarded_branches=(branch,))))
     assert "br_1: 1 turn after turn 2, discarded at 12:00:00 UTC" in shown
     assert "   3  On Friday" in shown
 
 
-def test_branch_from_the_start_is_told_apart() -> None:
+def test_branch_that_begins_at_the_start_says_so() -> None:
     branch = ChatBranch(id="br_1", rewound_from_turn_id=None, discarded_at=NOON, turns=(turn(0), turn(1)))
     assert "br_1: 2 turns from the start" in text_of(words.branches(session(discarded_branches=(branch,))))
 
 
-def test_what_happened_in_a_turn_is_told_in_dim_lines() -> None:
+def test_events_of_a_turn_are_shown_as_dim_lines() -> None:
     events: list[tuple[EventType, dict[str, JsonValue]]] = [
         ("tool_call_started", {"name": "to_booking"}),
         ("node_transition", {"from_node": "greet", "to_node": "booking", "transition": "To booking"}),

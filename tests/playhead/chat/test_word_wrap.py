@@ -5,13 +5,13 @@ import pytest
 from playhead.chat.word_wrap import WordWrap
 
 
-def spoken(*pieces: str, width: int = 12) -> str:
+def wrapped(*pieces: str, width: int = 12) -> str:
     """The final text on the terminal."""
     written: list[str] = []
-    speech = WordWrap(written.append, width=width, indent=2)
+    wrap = WordWrap(written.append, width=width, indent=2)
     for piece in pieces:
-        speech.write(piece)
-    speech.end()
+        wrap.write(piece)
+    wrap.end()
     return "".join(written)
 
 
@@ -19,25 +19,25 @@ def spoken(*pieces: str, width: int = 12) -> str:
 def test_words_are_never_broken_and_lines_never_too_long(size: int) -> None:
     text = "We have a table for four at seven, and  the terrace."
     pieces = [text[at : at + size] for at in range(0, len(text), size)]
-    assert spoken(*pieces) == "We have a\n  table for\n  four at\n  seven, and\n  the terrace."
+    assert wrapped(*pieces) == "We have a\n  table for\n  four at\n  seven, and\n  the terrace."
 
 
 def test_a_word_is_written_once_it_is_complete() -> None:
     written: list[str] = []
-    speech = WordWrap(written.append, width=40, indent=2)
-    speech.write("Good eve")
+    wrap = WordWrap(written.append, width=40, indent=2)
+    wrap.write("Good eve")
     assert "".join(written) == "Good"
-    speech.write("ning. ")
+    wrap.write("ning. ")
     assert "".join(written) == "Good evening."
 
 
 def test_lines_of_the_reply_stay_lines() -> None:
-    assert spoken("One\nTwo\n\nThree") == "One\n  Two\n  \n  Three"
+    assert wrapped("One\nTwo\n\nThree") == "One\n  Two\n  \n  Three"
 
 
-def test_a_word_that_fits_no_line_is_written_all_the_same() -> None:
-    assert spoken("https://example.org/a/long/path end") == "https://exam\n  ple.org/a/lo\n  ng/path end"
+def test_a_word_longer_than_a_line_is_split() -> None:
+    assert wrapped("https://example.org/a/long/path end") == "https://exam\n  ple.org/a/lo\n  ng/path end"
 
 
 def test_wide_characters_take_two_columns() -> None:
-    assert spoken("你好 你好 你好 你好", width=10) == "你好 你好\n  你好 你好"
+    assert wrapped("你好 你好 你好 你好", width=10) == "你好 你好\n  你好 你好"

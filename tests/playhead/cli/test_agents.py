@@ -12,7 +12,7 @@ from tests.playhead.cli.running import playhead, printed
 
 CHECKOUT = Path(__file__).parents[3]
 EXPORT = Path(__file__).parents[2] / "domain" / "dograh" / "exports" / "dental-reception.json"
-FAULTY = "name: x\nstart: nowhere\nnodes:\n  greet: {prompt: Hello., colour: red}\n"
+INVALID = "name: x\nstart: nowhere\nnodes:\n  greet: {prompt: Hello., colour: red}\n"
 
 
 def agent_file(folder: Path, text: str = DEFINITION_YAML, name: str = "agent.yaml") -> str:
@@ -32,9 +32,9 @@ def test_the_examples_are_valid() -> None:
     assert playhead("agents", "validate", *examples).exit_code == 0
 
 
-def test_every_fault_of_every_file_is_listed_with_its_place(tmp_path: Path) -> None:
+def test_every_error_of_every_file_is_listed_with_its_place(tmp_path: Path) -> None:
     good = agent_file(tmp_path)
-    bad = agent_file(tmp_path, FAULTY, "bad.yaml")
+    bad = agent_file(tmp_path, INVALID, "bad.yaml")
     broken = agent_file(tmp_path, '{"name": ', "broken.json")
     result = playhead("agents", "validate", good, bad, broken)
     assert result.exit_code == FINDING
@@ -46,7 +46,7 @@ def test_every_fault_of_every_file_is_listed_with_its_place(tmp_path: Path) -> N
     assert result.exit_code == FINDING
     (report,) = json.loads(result.stdout)
     assert not report["valid"]
-    assert {fault["place"] for fault in report["errors"]} >= {"start", "nodes.greet.colour"}
+    assert {error["place"] for error in report["errors"]} >= {"start", "nodes.greet.colour"}
 
 
 def test_a_file_that_is_not_there_is_wrong_usage() -> None:
@@ -90,14 +90,14 @@ def test_a_name_is_for_one_export(command: str, tmp_path: Path) -> None:
     assert playhead("agents", command, "--name", "x", one).exit_code == USAGE
 
 
-def test_the_faults_of_a_refused_definition_are_listed(api: HTTPServer, tmp_path: Path) -> None:
+def test_the_errors_of_an_invalid_definition_are_listed(api: HTTPServer, tmp_path: Path) -> None:
     problem = {
         "code": "invalid_agent",
         "detail": "The agent definition has 1 error. Nothing was stored.",
         "errors": [{"place": "start", "message": "there is no node nowhere"}],
     }
     api.expect_request("/v1/agents", method="POST").respond_with_json(problem, status=400)
-    result = playhead("agents", "push", agent_file(tmp_path, FAULTY))
+    result = playhead("agents", "push", agent_file(tmp_path, INVALID))
     assert result.exit_code == FINDING
     assert "\n  start: there is no node nowhere\n" in result.stderr
 

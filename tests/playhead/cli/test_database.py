@@ -33,7 +33,7 @@ def test_keys_are_made_listed_and_revoked(tmp_path: Path) -> None:
     assert "playhead keys ls" in result.stderr
 
 
-def test_what_organizations_pay_and_may_spend_is_set_and_listed() -> None:
+def test_prices_and_spending_limits_of_organizations_are_set_and_listed() -> None:
     playhead("db", "upgrade")
     playhead("keys", "create", "web", "--organization", "acme")
     result = playhead("orgs", "set", "acme", "--price-per-second", "0.002", "--monthly-limit", "25")
@@ -47,7 +47,7 @@ def test_what_organizations_pay_and_may_spend_is_set_and_listed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (["acme"], "Nothing to set"),
         (["acme", "--monthly-limit", "a lot"], "not 'a lot'"),
@@ -56,17 +56,17 @@ def test_what_organizations_pay_and_may_spend_is_set_and_listed() -> None:
         (["nobody", "--monthly-limit", "1"], "playhead orgs ls"),
     ],
 )
-def test_terms_that_cannot_be_set_are_told_and_change_nothing(arguments: list[str], told: str) -> None:
+def test_invalid_terms_are_reported_and_change_nothing(arguments: list[str], message: str) -> None:
     playhead("db", "upgrade")
     playhead("keys", "create", "web", "--organization", "acme")
     result = playhead("orgs", "set", *arguments)
     assert result.exit_code == USAGE
-    assert told in result.stderr
+    assert message in result.stderr
     [acme] = printed(playhead("orgs", "ls", "--json"))
     assert (acme["price_per_second"], acme["monthly_limit"]) == (None, None)
 
 
-def test_a_store_that_is_away_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreachable_store_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PLAYHEAD_DATABASE_URL", f"postgresql://anna:hunter2@127.0.0.1:{free_port()}/x")
     result = playhead("db", "upgrade")
     assert result.exit_code == UNREACHABLE
@@ -82,7 +82,7 @@ def test_nothing_is_pruned_while_temporal_is_away(monkeypatch: pytest.MonkeyPatc
     assert "Temporal cannot be reached" in result.stderr
 
 
-def test_a_file_that_is_no_database_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_database_is_reported(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("no database")
     monkeypatch.setenv("PLAYHEAD_DATABASE_URL", "sqlite:///notes.txt")
     result = playhead("keys", "ls")

@@ -38,7 +38,7 @@ def test_files_beside_an_agent_are_sent_with_it(api: HTTPServer, tmp_path: Path)
     assert result.exit_code == 0, result.output
 
 
-def test_files_out_of_the_folder_are_not_sent(api: HTTPServer, tmp_path: Path) -> None:
+def test_files_outside_the_folder_are_not_sent(api: HTTPServer, tmp_path: Path) -> None:
     (tmp_path / "secret.md").write_text("A secret.")
     folder = tmp_path / "agents"
     folder.mkdir()
@@ -49,7 +49,7 @@ def test_files_out_of_the_folder_are_not_sent(api: HTTPServer, tmp_path: Path) -
     assert playhead("agents", "push", file).exit_code == 0
 
 
-def test_files_that_are_missing_or_not_readable_are_errors_of_a_validation(tmp_path: Path) -> None:
+def test_missing_and_unreadable_files_are_validation_errors(tmp_path: Path) -> None:
     (tmp_path / "broken.pdf").write_text("no pdf")
     for other, message in (("lost.md", "there is no file lost.md"), ("broken.pdf", "is not a PDF that can be read")):
         result = playhead("agents", "validate", "--json", agent_file(tmp_path, other))

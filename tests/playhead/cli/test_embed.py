@@ -59,7 +59,7 @@ def test_tokens_are_made_listed_and_revoked(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (["booking-line"], "--origin"),
         (["booking-line", "--origin", "shop.example.com"], "is not an origin"),
@@ -71,8 +71,8 @@ def test_tokens_are_made_listed_and_revoked(tmp_path: Path) -> None:
         (["booking-line", *PAGE, "--settings", "large.json"], "must be a JSON object of at most 8,192 bytes"),
     ],
 )
-def test_token_that_cannot_be_made_is_told_and_not_stored(
-    arguments: list[str], told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_invalid_token_request_is_reported_and_stores_nothing(
+    arguments: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "list.json").write_text("[]")
     (tmp_path / "large.json").write_text(json.dumps({"text": "x" * 9_000}))
@@ -81,5 +81,5 @@ def test_token_that_cannot_be_made_is_told_and_not_stored(
     ]
     result = playhead("embed", "create", *arguments)
     assert result.exit_code == USAGE
-    assert told in " ".join(result.stderr.split())
+    assert message in " ".join(result.stderr.split())
     assert printed(playhead("embed", "ls", "--json")) == []

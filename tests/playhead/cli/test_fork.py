@@ -16,10 +16,10 @@ from tests.playhead.cli.running import playhead
 
 SUITE_ID = SUITE["id"]
 SOURCE_ID = SUITE_RUN["session_id"]
-CALLER = {"enabled": False, "config": {"goal": "Book a table.", "seed": 7}, "has_the_floor": False, "lines": 2}
-SOURCE = {**SESSION, "id": SOURCE_ID, "simulator": CALLER}
+SIMULATOR = {"enabled": False, "config": {"goal": "Book a table.", "seed": 7}, "has_the_floor": False, "lines": 2}
+SOURCE = {**SESSION, "id": SOURCE_ID, "simulator": SIMULATOR}
 FORK = {**SESSION, "id": "ses_fork", "turns": [GREETING]}
-SAID = {**TURN, "assistant_message": {**TURN["assistant_message"], "text": "At eight, then."}}
+ANSWERED = {**TURN, "assistant_message": {**TURN["assistant_message"], "text": "At eight, then."}}
 PENDING = {**TURN, "status": "pending", "assistant_message": None}
 
 
@@ -40,30 +40,30 @@ def fork(*options: str) -> Result:
     return playhead("simulate", "fork", SUITE_ID, SUITE_RUN["scenario"], *options)
 
 
-def serve(api: HTTPServer, source: dict[str, Any], *looks: dict[str, Any]) -> list[tuple[str, Any]]:
+def serve(api: HTTPServer, source: dict[str, Any], *states: dict[str, Any]) -> list[tuple[str, Any]]:
     """Serve a session and the successive states of its fork; returns the commands that were sent."""
-    asked: list[tuple[str, Any]] = []
-    left = [*looks]
+    commands: list[tuple[str, Any]] = []
+    left = [*states]
 
     def answer(request: Request) -> Response:
         if request.method != "GET":
-            asked.append((request.path.rpartition("/")[2], request.get_json()))
+            commands.append((request.path.rpartition("/")[2], request.get_json()))
             return Response(json.dumps(FORK), 201 if request.method == "POST" else 200)
         return Response(json.dumps(left.pop(0) if len(left) > 1 else left[0]))
 
     api.expect_request(f"/v1/sessions/{SOURCE_ID}", method="GET").respond_with_json(source)
     for path in (f"/v1/sessions/{SOURCE_ID}/fork", "/v1/sessions/ses_fork/simulator", "/v1/sessions/ses_fork"):
         api.expect_request(path).respond_with_handler(answer)
-    return asked
+    return commands
 
 
-def test_a_run_goes_on_from_a_turn_with_its_caller_and_another_version(api: HTTPServer) -> None:
-    said = {**FORK, "turns": [GREETING, SAID]}
-    ended = {**said, "is_completed": True, "completion_reason": "caller_hung_up"}
-    asked = serve(api, SOURCE, {**FORK, "turns": [GREETING, PENDING]}, said, ended)
+def test_a_run_continues_from_a_turn_with_its_simulated_user_and_another_version(api: HTTPServer) -> None:
+    answered = {**FORK, "turns": [GREETING, ANSWERED]}
+    ended = {**answered, "is_completed": True, "completion_reason": "caller_hung_up"}
+    commands = serve(api, SOURCE, {**FORK, "turns": [GREETING, PENDING]}, answered, ended)
     result = fork("--turn", "1", "--agent", "booking-line@5", "--model", "demo")
     assert result.exit_code == 0, result.output
-    (forked, body), (switched, simulator) = asked
+    (forked, body), (switched, simulator) = commands
     assert (forked, switched) == ("fork", "simulator")
     assert body == {"turn_id": GREETING["id"], "agent": {"id": "booking-line", "version": 5}, "model": "demo"}
     assert simulator["enabled"] is True
@@ -73,12 +73,12 @@ def test_a_run_goes_on_from_a_turn_with_its_caller_and_another_version(api: HTTP
 
 
 def test_a_turn_can_be_named_by_its_id(api: HTTPServer) -> None:
-    asked = serve(api, SOURCE, {**FORK, "is_completed": True})
+    commands = serve(api, SOURCE, {**FORK, "is_completed": True})
     assert fork("--turn", TURN["id"]).exit_code == 0
-    assert asked[0] == ("fork", {"turn_id": TURN["id"]})
+    assert commands[0] == ("fork", {"turn_id": TURN["id"]})
 
 
-def test_a_session_without_a_caller_is_forked_for_a_person(api: HTTPServer) -> None:
+def test_a_session_without_a_simulated_user_is_forked_for_a_person(api: HTTPServer) -> None:
     serve(api, {**SOURCE, "simulator": None}, FORK)
     result = fork("--turn", "2")
     assert result.exit_code == 0
@@ -86,18 +86,18 @@ def test_a_session_without_a_caller_is_forked_for_a_person(api: HTTPServer) -> N
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         (["--turn", "9"], "has no turn 9"),
         (["--turn", "1", "--repeat", "4"], "Its repeats are 1."),
         (["--turn", "1", "--agent", "booking-line@latest"], "has no valid version"),
     ],
 )
-def test_what_is_not_there_is_wrong_usage(api: HTTPServer, options: list[str], told: str) -> None:
+def test_a_missing_turn_repeat_or_version_is_wrong_usage(api: HTTPServer, options: list[str], message: str) -> None:
     api.expect_request(f"/v1/sessions/{SOURCE_ID}").respond_with_json(SOURCE)
     result = fork(*options)
     assert result.exit_code == USAGE
-    assert told in result.stderr
+    assert message in result.stderr
 
 
 def test_an_unknown_scenario_is_wrong_usage(api: HTTPServer) -> None:

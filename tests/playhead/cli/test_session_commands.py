@@ -48,7 +48,7 @@ def test_a_message_that_is_not_waited_for_prints_its_turn(api: HTTPServer) -> No
     assert json.loads(sessions("message", SESSION_ID, "Hello", "--no-wait", "--json").stdout) == accepted
 
 
-def test_an_ended_session_is_told_beside_the_reply(api: HTTPServer) -> None:
+def test_the_end_of_a_session_is_printed_beside_the_reply(api: HTTPServer) -> None:
     ended = {**SESSION, "is_completed": True, "completion_reason": "end_node"}
     api.expect_request(f"{PATH}/messages").respond_with_json(ended)
     result = sessions("message", SESSION_ID, "Bye")
@@ -116,7 +116,7 @@ def test_a_session_is_forked_and_the_new_one_named(api: HTTPServer) -> None:
         (502, "model_failed", UNREACHABLE),
     ],
 )
-def test_refusals_become_exit_statuses(
+def test_rejections_become_exit_statuses(
     api: HTTPServer, *, arguments: Sequence[str], path: str, status: int, code: str, exit_status: int
 ) -> None:
     api.expect_request(f"{PATH}/{path}").respond_with_json({"code": code, "detail": "It is so."}, status=status)

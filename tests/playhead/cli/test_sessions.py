@@ -14,7 +14,7 @@ from tests.playhead.cli.running import playhead, printed
 SESSION_ID = SESSION["id"]
 
 
-def test_sessions_are_listed_by_what_is_asked(api: HTTPServer) -> None:
+def test_sessions_are_listed_by_the_given_filters(api: HTTPServer) -> None:
     query = {"limit": "5", "status": "idle", "agent": "booking-line"}
     api.expect_request("/v1/sessions", query_string=query).respond_with_json(page_of(SESSION_SUMMARY))
     result = playhead("sessions", "ls", "--status", "idle", "--agent", "booking-line", "--limit", "5")
@@ -42,7 +42,7 @@ def test_a_session_is_shown_as_a_conversation(api: HTTPServer) -> None:
     assert "discarded" in shown
 
 
-def test_a_rewind_says_where_to(api: HTTPServer) -> None:
+def test_a_rewind_sends_its_turn_and_the_expected_revision(api: HTTPServer) -> None:
     body = {"turn_id": TURN["id"], "before": True, "expected_revision": 4}
     path = f"/v1/sessions/{SESSION_ID}/rewind"
     api.expect_request(path, method="POST", json=body).respond_with_json(SESSION)
@@ -58,7 +58,7 @@ def test_a_rewind_is_undone(api: HTTPServer) -> None:
 
 
 @pytest.mark.parametrize("arguments", [[], ["turn_1", "--clear"], ["--before"], ["--clear", "--before"]])
-def test_a_rewind_to_nowhere_is_wrong_usage(arguments: Sequence[str]) -> None:
+def test_a_rewind_without_a_valid_target_is_wrong_usage(arguments: Sequence[str]) -> None:
     assert playhead("sessions", "rewind", SESSION_ID, *arguments).exit_code == USAGE
 
 
@@ -82,7 +82,7 @@ def test_an_export_is_the_transcript_as_the_api_writes_it(api: HTTPServer, tmp_p
     assert file.read_text("utf-8") == written
 
 
-def test_an_export_that_is_refused_leaves_the_file_as_it_was(api: HTTPServer, tmp_path: Path) -> None:
+def test_a_failed_export_leaves_the_file_as_it_was(api: HTTPServer, tmp_path: Path) -> None:
     problem = {"status": 404, "code": "not_found", "detail": "There is no session ses_0 in this organization."}
     api.expect_request("/v1/sessions/ses_0/transcript").respond_with_json(problem, status=404)
     file = tmp_path / "session.txt"
@@ -111,7 +111,7 @@ def test_two_branches_are_shown_side_by_side(api: HTTPServer) -> None:
     assert [line for line in shown.splitlines() if line.count("With pleasure. At what time?") == 2]
 
 
-def test_branches_that_do_not_differ_are_said_to_be_the_same(api: HTTPServer) -> None:
+def test_equal_branches_are_reported_as_equal(api: HTTPServer) -> None:
     same = {name: {**COMPARISON[name], "turns": []} for name in ("a", "b")}
     api.expect_request(f"/v1/sessions/{SESSION_ID}/branches/compare").respond_with_json({**COMPARISON, **same})
     assert "The branches are equal." in playhead("sessions", "compare", SESSION_ID, "active").stderr
@@ -128,7 +128,7 @@ def test_a_session_is_erased_when_that_is_confirmed(api: HTTPServer) -> None:
 def test_a_session_is_kept_when_that_is_not_confirmed(api: HTTPServer) -> None:
     result = playhead("sessions", "rm", SESSION_ID, typed="n\n")
     assert result.exit_code == FINDING
-    assert api.log == [], "nothing was asked of the API"
+    assert api.log == [], "no request was sent"
 
 
 def test_a_script_erases_without_being_asked(api: HTTPServer) -> None:

@@ -61,21 +61,21 @@ def over(report: Any = PASSED) -> Json:
     return dict(json.loads(report.suite.model_dump_json()))
 
 
-def serve(api: HTTPServer, *looks: Json | Response, report: Any = PASSED) -> list[Request]:
+def serve(api: HTTPServer, *states: Json | Response, report: Any = PASSED) -> list[Request]:
     """Serve a suite that starts, and its successive states; returns the requests that started it."""
     starts: list[Request] = []
-    left = [*looks]
+    left = [*states]
 
     def start(request: Request) -> Response:
         starts.append(request)
         return Response(json.dumps(RUNNING), 201)
 
-    def look(_: Request) -> Response:
+    def show(_: Request) -> Response:
         seen = left.pop(0) if len(left) > 1 else left[0]
         return seen if isinstance(seen, Response) else Response(json.dumps(seen))
 
     api.expect_request("/v1/suites", method="POST").respond_with_handler(start)
-    api.expect_request(PATH, method="GET").respond_with_handler(look)
+    api.expect_request(PATH, method="GET").respond_with_handler(show)
     api.expect_request(f"{PATH}/report", query_string="format=junit").respond_with_data("<testsuites/>")
     api.expect_request(f"{PATH}/report", query_string="format=html").respond_with_data(page_of_report(report))
     api.expect_request(f"{PATH}/report").respond_with_data(written(report))
@@ -85,7 +85,7 @@ def serve(api: HTTPServer, *looks: Json | Response, report: Any = PASSED) -> lis
 # --- running a suite ------------------------------------------------------------------------------------------------
 
 
-def test_a_file_is_run_as_it_was_written_with_what_was_asked_for_otherwise(api: HTTPServer, suite_file: str) -> None:
+def test_a_suite_file_is_sent_unchanged_with_the_options_as_query_parameters(api: HTTPServer, suite_file: str) -> None:
     starts = serve(api, RUNNING, over())
     result = simulate(
         *(suite_file, "--repeat", "3", "--concurrency=4", "--budget=2.50", "--seed", "7"),
@@ -107,7 +107,7 @@ def test_a_file_is_run_as_it_was_written_with_what_was_asked_for_otherwise(api: 
     assert "passed: 2 passed, 0 failed, 0 inconclusive of 2" in result.stdout
 
 
-def test_a_start_whose_answer_was_lost_is_made_again_under_the_same_key(
+def test_a_failed_start_is_repeated_under_the_same_key(
     api: HTTPServer, suite_file: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("time.sleep", lambda seconds: None)
@@ -124,7 +124,7 @@ def test_a_start_whose_answer_was_lost_is_made_again_under_the_same_key(
 
 
 @pytest.mark.parametrize(("report", "status"), [(PASSED, 0), (FAILED, FINDING)])
-def test_the_exit_status_tells_whether_the_suite_passed(
+def test_the_exit_status_shows_whether_the_suite_passed(
     api: HTTPServer, suite_file: str, report: Any, status: int
 ) -> None:
     serve(api, over(report), report=report)
@@ -148,7 +148,7 @@ def test_reasons_are_shown_for_what_did_not_pass(api: HTTPServer, suite_file: st
     assert "The conversation never reached payment." in shown
 
 
-def test_reports_are_written_where_they_were_asked_for(api: HTTPServer, suite_file: str, tmp_path: Path) -> None:
+def test_reports_are_written_to_the_given_files(api: HTTPServer, suite_file: str, tmp_path: Path) -> None:
     serve(api, over(FAILED), report=FAILED)
     simulate(suite_file, "--junit=j.xml", "--html=p.html", "--jsonl=r.jsonl", "--report=r.json")
     assert (tmp_path / "j.xml").read_text() == "<testsuites/>"
@@ -174,10 +174,10 @@ def test_json_is_the_whole_report(api: HTTPServer, suite_file: str) -> None:
     assert json.loads(simulate(suite_file, "--json").stdout) == json.loads(written(FAILED))
 
 
-def test_a_suite_with_faults_is_a_finding_that_names_the_places(api: HTTPServer, suite_file: str) -> None:
+def test_an_invalid_suite_is_a_finding_that_names_the_places(api: HTTPServer, suite_file: str) -> None:
     answer = problem("invalid_suite")
-    faults = {"errors": [{"place": "scenarios[0].id", "message": "is there twice"}]}
-    body = {**json.loads(answer.get_data()), **faults}
+    errors = {"errors": [{"place": "scenarios[0].id", "message": "is there twice"}]}
+    body = {**json.loads(answer.get_data()), **errors}
     api.expect_request("/v1/suites").respond_with_json(body, status=400)
     result = simulate(suite_file)
     assert result.exit_code == FINDING
@@ -193,7 +193,7 @@ def test_without_an_api_nothing_starts(suite_file: str, monkeypatch: pytest.Monk
 # --- following one ----------------------------------------------------------------------------------------------------
 
 
-def test_ctrl_c_leaves_the_suite_alone_and_says_how_to_come_back(
+def test_ctrl_c_leaves_the_suite_running_and_says_how_to_attach_again(
     api: HTTPServer, suite_file: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     serve(api, RUNNING)
@@ -214,13 +214,13 @@ def test_a_suite_can_be_followed_again(api: HTTPServer) -> None:
     assert "2 passed" in result.stdout
 
 
-def test_an_api_that_is_away_is_waited_for(api: HTTPServer) -> None:
+def test_an_unavailable_api_is_polled_until_it_answers(api: HTTPServer) -> None:
     serve(api, RUNNING, problem("unavailable"), Response("<html>a proxy</html>"), over())
     result = simulate("attach", SUITE_ID)
     assert result.exit_code == 0, result.output
 
 
-def test_a_look_that_fails_says_so_and_keeps_what_was_seen_last(api: HTTPServer) -> None:
+def test_a_failed_poll_is_reported_and_keeps_the_last_state(api: HTTPServer) -> None:
     serve(api, RUNNING, problem("unavailable"), over())
     with Playhead(api.url_for(""), retries=NO_RETRIES) as client:
         first, lost, last = SuitePoller(client, SUITE_ID, sleep=lambda seconds: None).snapshots()
@@ -232,8 +232,8 @@ def test_a_look_that_fails_says_so_and_keeps_what_was_seen_last(api: HTTPServer)
 
 
 def test_speed_and_time_left_are_worked_out_from_what_was_seen(api: HTTPServer) -> None:
-    looks = [_progress(turns=turns, passed=passed) for turns, passed in ((10, 0), (30, 1), (50, 2))]
-    serve(api, *looks, over())
+    states = [_progress(turns=turns, passed=passed) for turns, passed in ((10, 0), (30, 1), (50, 2))]
+    serve(api, *states, over())
     began = Suite.model_validate(RUNNING).created_at.timestamp()
     moments = iter([began + 5, began + 7, began + 9, began + 10])
     with Playhead(api.url_for(""), retries=NO_RETRIES) as client:
@@ -258,7 +258,7 @@ def test_a_snapshot_is_one_line() -> None:
 
 
 @pytest.mark.parametrize("command", ["pause", "resume", "cancel"])
-def test_a_suite_is_steered(api: HTTPServer, command: str) -> None:
+def test_a_suite_is_paused_resumed_and_cancelled(api: HTTPServer, command: str) -> None:
     api.expect_ordered_request(f"{PATH}/{command}", method="POST").respond_with_json({**RUNNING, "status": "paused"})
     assert simulate(command, SUITE_ID).stdout == f"{SUITE_ID} is paused; 0 conversations are running\n"
 
@@ -327,7 +327,7 @@ def test_a_drop_that_chance_explains_is_shown_and_is_no_finding(
     assert "lower, within chance" in result.stdout
 
 
-def test_an_earlier_suite_is_compared_with_by_its_id_also_on_the_page(
+def test_an_earlier_suite_is_a_baseline_by_its_id_also_in_the_html_report(
     api: HTTPServer, suite_file: str, tmp_path: Path
 ) -> None:
     now = _many(5, 5)

@@ -35,7 +35,7 @@ HEAVY = (
 )
 
 
-def as_process(*arguments: str, loading: str) -> list[str]:
+def heavy_modules_loaded_by(*arguments: str, loading: str) -> list[str]:
     """The modules among HEAVY that a command has loaded when it ends."""
     report = f"import atexit, sys; atexit.register(lambda: print({loading!r}, *sys.modules, file=sys.stderr))"
     command = f"{report}; from playhead.cli.main import main; main()"
@@ -53,7 +53,7 @@ def as_process(*arguments: str, loading: str) -> list[str]:
 
 @pytest.mark.parametrize("arguments", [["--help"], ["sessions", "--help"], ["--version"]])
 def test_help_loads_nothing_heavy(arguments: Sequence[str]) -> None:
-    loaded = as_process(*arguments, loading="modules:")
+    loaded = heavy_modules_loaded_by(*arguments, loading="modules:")
     assert not loaded, f"import these where they are used, inside the command: {loaded}"
 
 
@@ -67,7 +67,7 @@ def test_an_unknown_command_is_wrong_usage() -> None:
     assert playhead("frobnicate").exit_code == USAGE
 
 
-def test_versions_are_told_to_people_and_programs() -> None:
+def test_versions_are_printed_for_people_and_programs() -> None:
     assert "temporalio 1." in playhead("version").stdout
     assert set(printed(playhead("version", "--json"))) == {"playhead", "python", "temporalio"}
 
@@ -107,7 +107,7 @@ def test_settings_are_listed_with_their_values_and_warnings(monkeypatch: pytest.
     assert values["PLAYHEAD_REQUEST_TIMEOUT_SECONDS"] == "5"
 
 
-def test_an_api_that_is_not_there_is_told_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreachable_api_is_reported_with_advice(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PLAYHEAD_API_URL", f"http://127.0.0.1:{free_port()}")
     result = playhead("sessions", "ls")
     assert result.exit_code == UNREACHABLE
@@ -115,7 +115,7 @@ def test_an_api_that_is_not_there_is_told_with_what_to_do(monkeypatch: pytest.Mo
     assert "playhead dev" in result.stderr
 
 
-def test_an_address_that_is_none_is_wrong_usage(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_invalid_address_is_wrong_usage(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PLAYHEAD_API_URL", "localhost:8080")
     result = playhead("agents", "ls")
     assert result.exit_code == USAGE

@@ -23,7 +23,7 @@ from tests.playhead_client.test_event_stream import (
     SNAPSHOT,
     STARTED,
     TURN_ID,
-    Told,
+    SentEvent,
     delta,
     stream,
     wire,
@@ -42,7 +42,7 @@ def tail(*arguments: str) -> Result:
     return playhead("sessions", "tail", SESSION_ID, *arguments)
 
 
-def told(*events: Told) -> str:
+def output_of(*events: SentEvent) -> str:
     """The output for these events."""
     out = StringIO()
     screen = PlainTail(out)
@@ -51,7 +51,7 @@ def told(*events: Told) -> str:
     return out.getvalue()
 
 
-def test_a_session_is_told_as_a_conversation_until_it_is_over(api: HTTPServer) -> None:
+def test_a_session_is_printed_as_a_conversation_until_it_is_over(api: HTTPServer) -> None:
     events = wire(SNAPSHOT, STARTED, delta("With "), MOVED, delta("plea"), delta("sure."), CLOSED, OVER)
     api.expect_request(f"{PATH}/events").respond_with_data(events, content_type="text/event-stream")
     result = tail()
@@ -80,7 +80,7 @@ def test_events_are_json_lines_for_programs(api: HTTPServer) -> None:
     assert lines[2]["data"]["reason"] == "end_node"
 
 
-def test_a_lost_connection_is_told_and_taken_up_again(api: HTTPServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lost_connection_is_reported_and_restored(api: HTTPServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("time.sleep", lambda seconds: None)
     answers = [stream(STARTED), Response("<html>", 502), stream(MOVED, CLOSED, OVER)]
     api.expect_request(f"{PATH}/events").respond_with_handler(lambda request: answers.pop(0))
@@ -93,7 +93,7 @@ def test_a_lost_connection_is_told_and_taken_up_again(api: HTTPServer, monkeypat
     assert result.stdout.count("you: ") == 1
 
 
-def test_what_is_wrong_from_the_start_is_told_at_once(api: HTTPServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_errors_of_the_first_request_are_reported_at_once(api: HTTPServer, monkeypatch: pytest.MonkeyPatch) -> None:
     api.expect_request("/v1/sessions/ses_none").respond_with_json({"code": "not_found", "detail": "No."}, status=404)
     assert playhead("sessions", "tail", "ses_none").exit_code == USAGE
     monkeypatch.setenv("PLAYHEAD_API_URL", f"http://127.0.0.1:{free_port()}")
@@ -101,14 +101,14 @@ def test_what_is_wrong_from_the_start_is_told_at_once(api: HTTPServer, monkeypat
     assert (result.exit_code, result.stdout) == (UNREACHABLE, "")
 
 
-def test_what_was_taken_back_is_said_again() -> None:
-    reset: Told = ("reply_reset", {"turn_id": TURN_ID, "text": "Good "}, None)
-    assert told(delta("Go"), reset, delta("morning."), CLOSED) == "agent: Go\nagent: Good morning.\n"
+def test_a_reset_reply_is_printed_again() -> None:
+    reset: SentEvent = ("reply_reset", {"turn_id": TURN_ID, "text": "Good "}, None)
+    assert output_of(delta("Go"), reset, delta("morning."), CLOSED) == "agent: Go\nagent: Good morning.\n"
 
 
-def test_moves_of_people_and_failures_are_told() -> None:
+def test_commands_of_users_and_failures_are_printed() -> None:
     failed = {**TURN, "status": "failed", "assistant_message": None, "error": "The provider is down."}
-    assert told(
+    assert output_of(
         ("rewound", {"created_at": AT, "cursor_turn_id": TURN_ID, "cleared": False}, 8),
         ("rewound", {"created_at": AT, "cursor_turn_id": None, "cleared": False}, 9),
         ("rewound", {"created_at": AT, "cursor_turn_id": None, "cleared": True}, 10),
@@ -124,12 +124,12 @@ def test_moves_of_people_and_failures_are_told() -> None:
     ]
 
 
-def test_a_terminal_is_not_moved_by_what_is_said() -> None:
-    assert "\x1b" not in told(delta("\x1b[2Jboo"))
+def test_event_text_cannot_steer_the_terminal() -> None:
+    assert "\x1b" not in output_of(delta("\x1b[2Jboo"))
 
 
 def test_a_name_does_not_look_like_a_message() -> None:
     named = {**SESSION, "name": "a\nyou: b"}
     moved = {"turn_id": TURN_ID, "created_at": AT, "from_node": "a", "to_node": "b\nagent: c"}
-    lines = told(("snapshot", named, 3), ("node_transition", moved, 4)).splitlines()
+    lines = output_of(("snapshot", named, 3), ("node_transition", moved, 4)).splitlines()
     assert lines == [f"a you: b {SESSION_ID}: idle, revision 4", "→ b agent: c"]

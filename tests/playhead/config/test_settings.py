@@ -64,7 +64,7 @@ def test_a_provider_whose_package_is_missing_is_not_chosen(monkeypatch: pytest.M
     assert load_settings().model == "demo"
 
 
-def test_what_code_names_goes_before_the_environment_and_nothing_named_leaves_it(
+def test_an_argument_overrides_the_environment_and_none_keeps_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("PLAYHEAD_API_PORT", "9000")
@@ -93,7 +93,7 @@ def test_an_empty_variable_counts_as_unset(monkeypatch: pytest.MonkeyPatch) -> N
         ("PLAYHEAD_TRUSTED_PROXIES", "10.0.0.1/8", "it must be addresses or networks such as 127.0.0.1,10.0.0.0/8."),
     ],
 )
-def test_a_wrong_value_is_named_with_what_was_given_and_what_is_expected(
+def test_an_invalid_value_is_reported_with_the_value_and_what_is_expected(
     monkeypatch: pytest.MonkeyPatch, variable: str, value: str, expected: str
 ) -> None:
     monkeypatch.setenv(variable, value)
@@ -102,7 +102,7 @@ def test_a_wrong_value_is_named_with_what_was_given_and_what_is_expected(
     assert expected in line
 
 
-def test_every_wrong_value_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_invalid_values_are_reported_together(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PLAYHEAD_API_PORT", "x")
     monkeypatch.setenv("PLAYHEAD_LOG_LEVEL", "loud")
     assert [line.split()[0] for line in complaints()] == ["PLAYHEAD_API_PORT", "PLAYHEAD_LOG_LEVEL"]
@@ -153,11 +153,11 @@ def test_calls_without_keys_are_for_this_machine_only() -> None:
     ("host", "own"),
     [("127.0.0.1", True), ("127.9.9.9", True), ("::1", True), ("localhost", True), ("0.0.0.0", False), ("db", False)],
 )
-def test_which_addresses_are_this_machine(host: str, own: bool) -> None:
+def test_loopback_addresses_are_recognised(host: str, own: bool) -> None:
     assert is_loopback(host) is own
 
 
-def test_a_webhook_is_signed_or_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_webhook_needs_a_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PLAYHEAD_WEBHOOK_URL", "https://example.com/hook")
     with pytest.raises(InvalidSettings, match="PLAYHEAD_WEBHOOK_URL is set, but not PLAYHEAD_WEBHOOK_SECRET"):
         load_settings()
@@ -165,7 +165,7 @@ def test_a_webhook_is_signed_or_there_is_none(monkeypatch: pytest.MonkeyPatch) -
     assert load_settings().webhook_url == "https://example.com/hook"
 
 
-def test_a_secret_of_a_webhook_that_is_none_is_explained_and_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_invalid_webhook_secret_is_explained_and_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PLAYHEAD_WEBHOOK_SECRET", "hunter2")
     with pytest.raises(InvalidSettings) as caught:
         load_settings()
@@ -178,12 +178,12 @@ def test_trusted_proxies_are_addresses_and_networks(monkeypatch: pytest.MonkeyPa
     assert load_settings().api().trusted_proxies == (ip_network("10.0.0.0/8"), ip_network("::1/128"))
 
 
-def test_pauses_that_shrink_are_refused() -> None:
+def test_a_retry_maximum_below_the_initial_pause_is_refused() -> None:
     (line,) = complaints(model_retry_initial_seconds=10, model_retry_maximum_seconds=5)
     assert "PLAYHEAD_MODEL_RETRY_MAXIMUM_SECONDS is 5, less than" in line
 
 
-def test_a_name_that_is_no_setting_is_warned_about_with_the_nearest_one() -> None:
+def test_an_unknown_setting_is_warned_about_with_the_nearest_name() -> None:
     known = {"PLAYHEAD_MODEL": "x", "PLAYHEAD_API_KEY": "x", "PLAYHEAD_PORT": "x", "PATH": "x"}
     assert setting_warnings(known) == []
     (line,) = setting_warnings({"PLAYHEAD_MODLE": "demo"})
@@ -240,7 +240,7 @@ def test_a_setting_under_its_former_name_is_listed_as_set(monkeypatch: pytest.Mo
     assert (row.value, row.is_set) == ("5", True)
 
 
-def test_an_env_file_fills_what_the_environment_leaves_open(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_an_env_file_sets_only_variables_that_are_not_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("PLAYHEAD_API_PORT=9001\nOPENAI_API_KEY=sk-file\nPLAYHEAD_MODEL=\n")
     environment = {"PLAYHEAD_API_PORT": "9002"}
     monkeypatch.setattr(os, "environ", environment)
@@ -267,7 +267,7 @@ def test_the_defaults_of_settings_and_of_the_durable_timing_agree() -> None:
     assert as_ever == Timing(), "say the same in contracts/sessions.py and playhead/config/settings.py"
 
 
-def test_settings_cannot_be_changed_by_whoever_holds_them() -> None:
+def test_settings_are_immutable() -> None:
     settings = load_settings()
     with pytest.raises(ValueError, match="frozen"):
         settings.api_port = 1  # type: ignore[misc]  # the assignment must fail
@@ -276,8 +276,8 @@ def test_settings_cannot_be_changed_by_whoever_holds_them() -> None:
 def test_every_setting_says_what_it_means_and_what_it_expects() -> None:
     documented = list(settings.rows(None))
     assert [row.variable for row in documented] == variable_names()
-    silent = [row.variable for row in documented if not (row.means.endswith(".") and row.expects)]
-    assert not silent, f"describe these where they are declared: {silent}"
+    undocumented = [row.variable for row in documented if not (row.means.endswith(".") and row.expects)]
+    assert not undocumented, f"describe these where they are declared: {undocumented}"
 
 
 def test_the_documentation_is_the_same_on_every_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -299,9 +299,7 @@ def test_credentials_are_those_of_everyone_or_of_one_organization(monkeypatch: p
 
 
 @pytest.mark.parametrize("written", ['{"fiorella": "s3cret"}', '{"fiorella": {"KEY": ["s3cret"]}}', '{"KEY": "s3cret'])
-def test_credentials_of_a_wrong_form_are_refused_without_showing_one(
-    monkeypatch: pytest.MonkeyPatch, written: str
-) -> None:
+def test_malformed_credentials_are_refused_without_being_shown(monkeypatch: pytest.MonkeyPatch, written: str) -> None:
     monkeypatch.setenv("PLAYHEAD_ORGANIZATION_CREDENTIALS", written)
     with pytest.raises(InvalidSettings) as refused:
         load_settings()
@@ -309,7 +307,7 @@ def test_credentials_of_a_wrong_form_are_refused_without_showing_one(
     assert "s3cret" not in str(refused.value)
 
 
-def test_the_default_database_is_not_taken_for_a_secret_and_a_given_one_is(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_the_url_of_a_configured_database_is_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
     def shown() -> str:
         rows = settings.rows(Settings())
         return next(row.value for row in rows if row.variable == "PLAYHEAD_DATABASE_URL")
@@ -320,5 +318,5 @@ def test_the_default_database_is_not_taken_for_a_secret_and_a_given_one_is(monke
 
 
 @pytest.mark.parametrize(("host", "url"), [("127.0.0.1", "http://127.0.0.1:8080"), ("::1", "http://[::1]:8080")])
-def test_where_the_api_is_found(host: str, url: str) -> None:
+def test_the_api_url_follows_its_host(host: str, url: str) -> None:
     assert load_settings(api_host=host).api_url == url

@@ -73,7 +73,7 @@ def _with_doubled_ledger_row() -> Evidence:
     return replace(EVIDENCE, ledger=(*LEDGER, LEDGER[1]))
 
 
-def _with_a_bill_for_nothing() -> Evidence:
+def _with_a_row_for_an_unknown_turn() -> Evidence:
     return replace(EVIDENCE, ledger=(*LEDGER, LedgerRow("turn_unknown", total_of([]))))
 
 
@@ -82,12 +82,12 @@ def _without_stored_turn() -> Evidence:
     return replace(EVIDENCE, store=replace(EVIDENCE.store, turns=turns))
 
 
-def _with_a_stored_turn_nobody_said() -> Evidence:
+def _with_an_unknown_stored_turn() -> Evidence:
     turns = {**ANSWERED, "turn_unknown": TurnTexts("Psst.", None)}
     return replace(EVIDENCE, store=replace(EVIDENCE.store, turns=turns))
 
 
-def _with_other_words_in_the_store() -> Evidence:
+def _with_other_texts_in_the_store() -> Evidence:
     turns = {**ANSWERED, BOOKED: TurnTexts("A table, please.", None)}
     return replace(EVIDENCE, store=replace(EVIDENCE.store, turns=turns))
 
@@ -105,7 +105,7 @@ def _with_an_unsettled_turn() -> Evidence:
     return replace(EVIDENCE, history=replace(EVIDENCE.history, settled=frozenset({GREETING, BOOKED})))
 
 
-def _with_a_step_bought_twice() -> Evidence:
+def _with_a_step_paid_twice() -> Evidence:
     steps = {**STEPS, StepKey(DISCARDED, 1): _spending(90, 10)}
     return replace(EVIDENCE, store=replace(EVIDENCE.store, steps=steps))
 
@@ -115,7 +115,7 @@ def _without_a_saved_step() -> Evidence:
     return replace(EVIDENCE, store=replace(EVIDENCE.store, steps=steps))
 
 
-def _with_a_step_saved_otherwise() -> Evidence:
+def _with_a_step_saved_differently() -> Evidence:
     steps = {**STEPS, StepKey(BOOKED, 0): _spending(101, 3)}
     return replace(EVIDENCE, store=replace(EVIDENCE.store, steps=steps))
 
@@ -140,10 +140,10 @@ def _with_a_wrong_count() -> Evidence:
     [
         (_without_ledger_row, "3 turns, 2 billed, 1 lost, 0 billed twice", f"{DISCARDED} is missing in the ledger"),
         (_with_doubled_ledger_row, "3 turns, 4 billed, 0 lost, 1 billed twice", f"{BOOKED} has 2 rows in the ledger"),
-        (_with_a_bill_for_nothing, "3 turns, 4 billed, 0 lost, 1 billed twice", "the ledger bills turn_unknown"),
+        (_with_a_row_for_an_unknown_turn, "3 turns, 4 billed, 0 lost, 1 billed twice", "the ledger bills turn_unknown"),
         (_without_stored_turn, "3 turns, 3 billed, 1 lost, 0 billed twice", f"{DISCARDED} is missing in the store"),
-        (_with_a_stored_turn_nobody_said, "0 lost, 0 billed twice", "the store has turn_unknown"),
-        (_with_other_words_in_the_store, "0 lost, 0 billed twice", f"{BOOKED} has other texts in the store"),
+        (_with_an_unknown_stored_turn, "0 lost, 0 billed twice", "the store has turn_unknown"),
+        (_with_other_texts_in_the_store, "0 lost, 0 billed twice", f"{BOOKED} has other texts in the store"),
         (_without_turn_in_the_history, "2 turns, 3 billed, 1 lost", f"{DISCARDED} is missing in Temporal's history"),
         (
             _with_a_second_turn_in_the_history,
@@ -152,12 +152,12 @@ def _with_a_wrong_count() -> Evidence:
         ),
         (_with_an_unsettled_turn, "1 lost", f"{DISCARDED} is missing in the settled records of the history"),
         (
-            _with_a_step_bought_twice,
+            _with_a_step_paid_twice,
             "0 lost, 1 billed twice",
             f"step 2 of {DISCARDED} is saved in the store, but did not",
         ),
         (_without_a_saved_step, "0 lost, 0 billed twice", f"step 1 of {BOOKED} is missing in the store"),
-        (_with_a_step_saved_otherwise, "0 billed twice", f"step 1 of {BOOKED} is 1 request, 104 tokens"),
+        (_with_a_step_saved_differently, "0 billed twice", f"step 1 of {BOOKED} is 1 request, 104 tokens"),
         (_with_a_wrong_bill, "0 billed twice", f"the ledger bills {BOOKED} with 1 request, 256 tokens"),
         (_with_a_wrong_total, "0 billed twice", "GET /v1/usage returns 3 requests, 355 tokens, 0.000132500001 USD"),
         (_with_a_wrong_count, "0 billed twice", "GET /v1/usage returns 4 turns, but the ledger has 3 rows"),

@@ -122,7 +122,7 @@ def _a_conversation() -> Iterable[HistoryEvent]:
     used = Usage(llm={"demo:scripted": ModelUsage(prompt_tokens=5, total_tokens=5, requests=1)})
     answer = SendMessageResult(turn=ANSWERED, head=HEAD, previous_version=1)
     settled = SettleTurnsInput(session_id="ses_1", organization_id="demo", agent=AGENT, head=HEAD, turns=(GREETING,))
-    travelling = settled.model_copy(update={"turns": (ANSWERED,)})
+    settled_in_step = settled.model_copy(update={"turns": (ANSWERED,)})
     return (
         _accepted(1, "await_greeting", "greeting"),
         _answered(1, HEAD),
@@ -137,18 +137,18 @@ def _a_conversation() -> Iterable[HistoryEvent]:
         _scheduled(4, "settle_turns", settled),
         _started(4, 3),
         _accepted(5, "send_message", "msg_2"),
-        _scheduled(6, "generate_step", _step(2, travelling)),
+        _scheduled(6, "generate_step", _step(2, settled_in_step)),
         _started(6, 1),
         _accepted(7, "rewind", "rewind"),
         _answered(7, HEAD),
     )
 
 
-async def test_history_tells_turns_by_their_updates_and_steps_by_their_activities() -> None:
+async def test_turns_are_read_from_updates_and_steps_from_activities() -> None:
     account = await read_events(_a_conversation(), pydantic_data_converter)
     assert account.opened == (GREETING.id, ANSWERED.id, "the turn of update msg_2")
     assert account.settled == {GREETING.id, ANSWERED.id}, "a record travels with the next model call, or by itself"
     paid = [StepKey(ANSWERED.id, 0), StepKey(ANSWERED.id, 1)]
-    assert list(account.steps) == paid, "a call that did not complete has bought nothing"
+    assert list(account.steps) == paid, "a call that did not complete is not paid for"
     assert [spent.usage.total_tokens for spent in account.steps.values()] == [5, 5]
     assert account.retried == 1, "only model calls count, not settling"

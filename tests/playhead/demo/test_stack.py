@@ -7,7 +7,7 @@ import pytest
 from playhead.demo.stack import DemoFiles, environment_of
 from playhead.temporal.dev_server import ServerAddresses
 
-PERSON = {
+USER_ENVIRONMENT = {
     "PATH": "/bin",
     "OPENAI_API_KEY": "secret",
     "PLAYHEAD_BUILD_ID": "release-7",
@@ -24,7 +24,7 @@ def files(tmp_path: Path) -> DemoFiles:
 
 
 def environment(files: DemoFiles, model: str) -> dict[str, str]:
-    return environment_of(PERSON, files, ServerAddresses(files.folder, 1, 2), 3, model)
+    return environment_of(USER_ENVIRONMENT, files, ServerAddresses(files.folder, 1, 2), 3, model)
 
 
 def test_settings_of_another_stack_stay_out(files: DemoFiles) -> None:
@@ -38,7 +38,7 @@ def test_settings_of_another_stack_stay_out(files: DemoFiles) -> None:
 
 def test_a_real_model_keeps_the_persons_prices_and_is_not_slowed_down(files: DemoFiles) -> None:
     chosen = environment(files, "openai:gpt-5-mini")
-    assert chosen["PLAYHEAD_PRICES"] == PERSON["PLAYHEAD_PRICES"]
+    assert chosen["PLAYHEAD_PRICES"] == USER_ENVIRONMENT["PLAYHEAD_PRICES"]
     assert "PLAYHEAD_DEMO_DELAY_SECONDS" not in chosen
 
 

@@ -30,20 +30,22 @@ def prompt_for(goal: str = "Book a table.", facts: Facts = FACTS, manner: str = 
     return prompt
 
 
-def said(*lines: str, prompt: CallerPrompt | None = None, may_hang_up: bool = True, seed: int = 0) -> str | None:
-    """The simulated user's next message after these `lines`, which alternate between both and end with the agent's."""
-    own = [number % 2 == len(lines) % 2 for number in range(len(lines))]
-    conversation = [Line(by_model=mine, text=text) for mine, text in zip(own, lines, strict=True)]
+def message_after(
+    *messages: str, prompt: CallerPrompt | None = None, may_hang_up: bool = True, seed: int = 0
+) -> str | None:
+    """The simulated user's next message after these; they alternate between both and end with the agent's."""
+    own = [number % 2 == len(messages) % 2 for number in range(len(messages))]
+    conversation = [Line(by_model=mine, text=text) for mine, text in zip(own, messages, strict=True)]
     return next_message(prompt or prompt_for(), conversation, may_hang_up=may_hang_up, seed=seed)
 
 
-def answers(*lines: str, prompt: CallerPrompt | None = None) -> set[str | None]:
+def answers(*messages: str, prompt: CallerPrompt | None = None) -> set[str | None]:
     """The next messages of simulated users with many seeds."""
-    return {said(*lines, prompt=prompt, seed=seed) for seed in range(20)}
+    return {message_after(*messages, prompt=prompt, seed=seed) for seed in range(20)}
 
 
 @pytest.mark.parametrize(
-    ("goal", "spoken"),
+    ("goal", "messages"),
     [
         ("Book a table.", ["I would like to book a table."]),
         ("You want to cancel your booking.", ["I would like to cancel my booking."]),
@@ -60,35 +62,37 @@ def answers(*lines: str, prompt: CallerPrompt | None = None) -> set[str | None]:
         ("I need help.", ["I need help."]),
     ],
 )
-def test_a_goal_is_put_into_the_words_of_a_person(goal: str, spoken: list[str]) -> None:
-    assert [goal.spoken for goal in parse_goals(goal)] == spoken
+def test_a_goal_is_phrased_as_messages_of_a_person(goal: str, messages: list[str]) -> None:
+    assert [goal.spoken for goal in parse_goals(goal)] == messages
 
 
-def test_a_wish_to_change_something_says_what() -> None:
+def test_a_goal_that_changes_a_fact_names_it() -> None:
     assert parse_goals("Change the party size to six.") == (
         Goal("Actually, make it six people.", changes="party size"),
     )
 
 
-def test_a_part_is_read_back_from_the_instructions() -> None:
+def test_the_caller_prompt_is_parsed_from_its_instructions() -> None:
     prompt = prompt_for("Book a table.\n\nAsk whether dogs are welcome.", manner="in a hurry")
     assert (prompt.manner, prompt.facts["party size"], len(prompt.goals)) == ("in a hurry", "4", 2)
     assert parse_caller_prompt("You speak for the town library.") is None
 
 
-def test_a_caller_begins_with_what_it_wants() -> None:
-    assert all(str(line).endswith("I would like to book a table.") for line in answers("Hello, how can I help you?"))
+def test_a_simulated_user_begins_with_its_goal() -> None:
+    assert all(
+        str(message).endswith("I would like to book a table.") for message in answers("Hello, how can I help you?")
+    )
 
 
-def test_a_caller_that_is_called_answers_first() -> None:
+def test_a_simulated_user_that_is_called_answers_first() -> None:
     prompt = prompt_for("Say that you are not interested.", {"good time": "no, I am not interested"})
-    line = said("Hello, this is Maya. Is now a good time for a few questions?", prompt=prompt)
-    assert line is not None
-    assert line.endswith("No, I am not interested.")
+    message = message_after("Hello, this is Maya. Is now a good time for a few questions?", prompt=prompt)
+    assert message is not None
+    assert message.endswith("No, I am not interested.")
 
 
 @pytest.mark.parametrize(
-    ("question", "told"),
+    ("question", "fact"),
     [
         ("What date would you like?", "Friday"),
         ("What time would suit you?", "19:30"),
@@ -99,65 +103,77 @@ def test_a_caller_that_is_called_answers_first() -> None:
         ("I suggest a private window. Did that solve the problem?", "No"),
     ],
 )
-def test_a_question_is_answered_from_the_facts(question: str, told: str) -> None:
-    lines = answers("Hello.", "Hi. I would like to book a table.", question)
-    assert all(told in str(line) for line in lines), lines
+def test_a_question_is_answered_from_the_facts(question: str, fact: str) -> None:
+    messages = answers("Hello.", "Hi. I would like to book a table.", question)
+    assert all(fact in str(message) for message in messages), messages
 
 
-def test_what_a_caller_does_not_know_it_does_not_make_up() -> None:
-    lines = answers("Hello.", "Hi. I would like to book a table.", "What is your invoice number?")
-    assert all("know" in str(line) or "can't say" in str(line) for line in lines), lines
+def test_a_simulated_user_invents_no_facts() -> None:
+    messages = answers("Hello.", "Hi. I would like to book a table.", "What is your invoice number?")
+    assert all("know" in str(message) or "can't say" in str(message) for message in messages), messages
 
 
-def test_what_was_noted_wrongly_is_put_right() -> None:
-    line = said("Hello.", "Hi. I would like to book a table.", "Let me repeat: Sunday, 19:30. Is everything right?")
-    assert line == "No, that is wrong: the date is Friday."
+def test_a_wrong_detail_is_corrected() -> None:
+    message = message_after(
+        "Hello.", "Hi. I would like to book a table.", "Let me repeat: Sunday, 19:30. Is everything right?"
+    )
+    assert message == "No, that is wrong: the date is Friday."
 
 
-def test_a_change_of_mind_comes_once_the_details_are_read_back() -> None:
+def test_a_fact_is_changed_once_the_details_are_read_back() -> None:
     prompt = prompt_for("Book a table. Change the party size to six.")
-    message = ("Hello.", "Hi. I would like to book a table.", "Let me repeat: Friday, 4 people. Is everything right?")
-    assert said(*message, prompt=prompt) == "Actually, make it six people."
-    again = (*message, "Actually, make it six people.", "Let me repeat: Friday, 6 people. Is everything right?")
-    assert said(*again, prompt=prompt) in {"Yes, that's right.", "Yes, please.", "Yes, exactly."}
+    conversation = (
+        "Hello.",
+        "Hi. I would like to book a table.",
+        "Let me repeat: Friday, 4 people. Is everything right?",
+    )
+    assert message_after(*conversation, prompt=prompt) == "Actually, make it six people."
+    again = (*conversation, "Actually, make it six people.", "Let me repeat: Friday, 6 people. Is everything right?")
+    assert message_after(*again, prompt=prompt) in {"Yes, that's right.", "Yes, please.", "Yes, exactly."}
 
 
-def test_wishes_are_said_one_after_the_other_and_then_goodbye() -> None:
+def test_goals_are_stated_one_after_the_other_and_then_goodbye() -> None:
     prompt = prompt_for("Book a table. Ask whether dogs are welcome.")
     first = ("Hello.", "Hi. I would like to book a table.", "Done. Is there anything else I can do for you?")
-    assert said(*first, prompt=prompt) == "Could you tell me whether dogs are welcome?"
+    assert message_after(*first, prompt=prompt) == "Could you tell me whether dogs are welcome?"
     second = (*first, "Could you tell me whether dogs are welcome?", "They are. What else can I do for you?")
-    assert "oodbye" in str(said(*second, prompt=prompt))
+    assert "oodbye" in str(message_after(*second, prompt=prompt))
 
 
-def test_an_offer_is_taken_up_only_when_it_is_wanted() -> None:
+def test_an_offer_is_accepted_only_if_it_is_a_goal() -> None:
     asked = ("Hello.", "Hi. Could you tell me whether there is parking?", "There is. Would you like to book a table?")
     wanted = prompt_for("Ask whether there is parking. Book a table.")
-    assert said(*asked, prompt=wanted) == "Yes, please. I would like to book a table."
-    assert said(*asked, prompt=prompt_for("Ask whether there is parking.")) in {"No, thank you.", "No thanks."}
+    assert message_after(*asked, prompt=wanted) == "Yes, please. I would like to book a table."
+    assert message_after(*asked, prompt=prompt_for("Ask whether there is parking.")) in {"No, thank you.", "No thanks."}
 
 
-def test_a_caller_that_is_not_understood_says_it_again() -> None:
-    message = ("Hello.", "Hi. I would like to book a table.", "I am sorry, I did not understand that. What can I do?")
-    assert said(*message) == "Let me say it again: I would like to book a table."
+def test_a_simulated_user_that_is_not_understood_repeats_its_goal() -> None:
+    conversation = (
+        "Hello.",
+        "Hi. I would like to book a table.",
+        "I am sorry, I did not understand that. What can I do?",
+    )
+    assert message_after(*conversation) == "Let me say it again: I would like to book a table."
 
 
-def test_after_its_goodbye_a_caller_hangs_up_if_it_may() -> None:
-    message = ("Hello.", "I would like to book a table. No? Goodbye.", "Goodbye!")
-    assert said(*message) is None
-    line = said(*message, may_hang_up=False)
-    assert str(line).startswith("Another question, number 1:")
-    assert str(said(*message, str(line), "Hm.", may_hang_up=False)).startswith("Another question, number 2:")
+def test_a_simulated_user_hangs_up_after_its_goodbye_if_it_may() -> None:
+    conversation = ("Hello.", "I would like to book a table. No? Goodbye.", "Goodbye!")
+    assert message_after(*conversation) is None
+    message = message_after(*conversation, may_hang_up=False)
+    assert str(message).startswith("Another question, number 1:")
+    assert str(message_after(*conversation, str(message), "Hm.", may_hang_up=False)).startswith(
+        "Another question, number 2:"
+    )
 
 
-def test_a_hesitant_caller_sounds_like_one() -> None:
-    lines = answers(
+def test_a_shy_simulated_user_hesitates() -> None:
+    messages = answers(
         "Hello.", "Hi. I would like to book a table.", "What date would you like?", prompt=prompt_for(manner="shy")
     )
-    assert any(str(line).startswith("Um, ") for line in lines)
+    assert any(str(message).startswith("Um, ") for message in messages)
 
 
-def test_a_brief_caller_says_no_more_than_the_fact() -> None:
+def test_a_hurried_simulated_user_sends_only_the_fact() -> None:
     prompt = prompt_for(manner="in a hurry")
     assert answers("Hello.", "Hi. I would like to book a table.", "What time would suit you?", prompt=prompt) == {
         "19:30."
@@ -178,7 +194,7 @@ ASKED = "\n".join(
 )
 
 
-def test_what_is_missing_is_told_in_the_words_of_the_criterion() -> None:
+def test_the_reason_names_what_is_missing_in_the_words_of_the_criterion() -> None:
     found = judge(INSTRUCTIONS.format("The agent offered biscuits on the balcony."), ASKED)["verdicts"]
     assert isinstance(found, list)
     [verdict] = found
@@ -212,4 +228,4 @@ def test_a_criterion_is_looked_for_in_the_turns(criterion: str, outcome: str, tu
     assert isinstance(verdict["quotes"], list)
     for quote in verdict["quotes"]:
         assert isinstance(quote, dict)
-        assert json.dumps(quote["text"])[1:-1] in ASKED, "a quote is what was said"
+        assert json.dumps(quote["text"])[1:-1] in ASKED, "a quote is part of the transcript"

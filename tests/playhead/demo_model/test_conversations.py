@@ -83,8 +83,8 @@ class Call:
             assert isinstance(part, ToolCallPart)
             taken = next(transition for transition in self.node.transitions if transition.tool_name == part.tool_name)
             self.path.append(taken.to)
-            told = f"The conversation is now at {taken.to}."
-            parts = [ToolReturnPart(part.tool_name, told, part.tool_call_id)]
+            result = f"The conversation is now at {taken.to}."
+            parts = [ToolReturnPart(part.tool_name, result, part.tool_call_id)]
 
 
 async def hold(agent: AgentDefinition, *messages: str) -> Call:
@@ -242,7 +242,7 @@ CONVERSATIONS: dict[str, tuple[str, tuple[str, ...], str]] = {
 
 
 @pytest.mark.parametrize("name", CONVERSATIONS)
-async def test_a_conversation_takes_its_way_through_the_example_to_an_end(name: str) -> None:
+async def test_a_conversation_follows_its_path_through_the_example_to_an_end(name: str) -> None:
     agent, messages, path = CONVERSATIONS[name]
     call = await hold(example(agent), *messages)
     assert call.path == path.split(), "\n".join(call.replies)
@@ -264,7 +264,7 @@ def test_an_example_is_sound_and_named_like_its_file(agent: str) -> None:
     assert warnings_for(example(agent)) == ()
 
 
-async def test_it_asks_for_one_thing_after_the_other_and_names_what_it_caught() -> None:
+async def test_it_asks_for_one_detail_at_a_time_and_repeats_each_answer() -> None:
     call = await hold(example("booking-line"), "a table please")
     assert call.replies[-1] == f"{DEMO_MARK}What date would you like?"
     assert "Friday" in await call.say("Friday")
@@ -298,7 +298,7 @@ async def test_another_booking_does_not_take_over_the_details_of_the_first() -> 
     assert await call.say("I need another table please") == f"{DEMO_MARK}What date would you like?"
 
 
-async def test_a_question_beside_the_point_is_answered_from_the_prompt_and_the_conversation_goes_on() -> None:
+async def test_an_unrelated_question_is_answered_from_the_prompt_and_the_conversation_goes_on() -> None:
     call = await hold(example("booking-line"), "I'd like to book a table", "Are dogs allowed?")
     assert "Dogs are welcome on the terrace." in call.replies[-1]
     assert call.replies[-1].endswith("What date would you like?")
@@ -319,13 +319,13 @@ async def test_unclear_words_get_an_answer_and_leave_the_node_as_it_is(unclear: 
     assert all(len(reply) > len(DEMO_MARK) + 10 for reply in call.replies)
 
 
-async def test_unclear_words_are_met_with_what_the_agent_can_do() -> None:
+async def test_the_answer_to_an_unclear_message_says_what_the_agent_can_do() -> None:
     call = await hold(example("booking-line"), "asdf qwer")
     assert "did not understand" in call.replies[-1]
     assert "book or reserve a table" in call.replies[-1]
 
 
-async def test_a_very_long_message_is_answered_shortly() -> None:
+async def test_a_very_long_message_is_answered_briefly() -> None:
     call = await hold(example("booking-line"), "I'd like to book a table " + "and I love pasta " * 20_000)
     assert call.path[-1] == "booking"
     assert len(call.replies[-1]) < 500
@@ -337,7 +337,7 @@ async def test_it_says_what_it_is_when_asked(question: str) -> None:
     assert "offline demo model" in call.replies[-1]
 
 
-async def test_a_question_that_nobody_answers_is_dropped_after_a_second_try() -> None:
+async def test_a_question_without_an_answer_is_dropped_after_a_second_try() -> None:
     call = await hold(example("booking-line"), "book a table", "whenever it suits", "any, really")
     assert call.replies[-1].endswith("What time would suit you?")
 

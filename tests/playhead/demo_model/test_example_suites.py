@@ -9,10 +9,10 @@ from domain.suites.judge_prompt import judge_instructions, judge_transcript
 from domain.suites.scenario import Scenario
 from domain.suites.verdicts import VERDICT_TOOL, Outcome, Verdict, parse_verdicts, verdict_of, verdict_schema
 from playhead.services.model_providers import build_providers
-from tests.support.simulated_call import SimulatedCall, example_agent, example_suite, told
+from tests.support.simulated_call import SimulatedCall, example_agent, example_suite, exchange_text
 
 SUITES = ("booking-line", "lead-qualification", "support-desk", "meant-to-fail")
-MEANT: dict[str, Outcome] = {"fails-a-check": "failed", "fails-a-criterion": "failed"}
+INTENDED: dict[str, Outcome] = {"fails-a-check": "failed", "fails-a-criterion": "failed"}
 RUNS = [
     pytest.param(suite, scenario.id, repeat, id=f"{scenario.id}-{repeat}")
     for suite in SUITES
@@ -46,28 +46,26 @@ def call_of(suite_name: str, scenario_id: str, repeat: int) -> SimulatedCall:
 
 
 @pytest.mark.parametrize("suite_name", SUITES)
-def test_every_example_suite_fits_its_agent(suite_name: str) -> None:
+def test_every_example_suite_is_compatible_with_its_agent(suite_name: str) -> None:
     suite = example_suite(suite_name)
     assert compatibility_issues(suite, example_agent(suite.agent)) == ()
 
 
 @pytest.mark.parametrize(("suite_name", "scenario_id", "repeat"), RUNS)
-async def test_every_scenario_comes_to_the_verdict_it_is_meant_to(
-    suite_name: str, scenario_id: str, repeat: int
-) -> None:
+async def test_every_scenario_gets_its_intended_verdict(suite_name: str, scenario_id: str, repeat: int) -> None:
     call = call_of(suite_name, scenario_id, repeat)
     conversation = await call.conversation()
     verdict = await judged(call.scenario, conversation)
-    spoken = "\n".join(map(told, conversation.turns))
-    assert verdict.outcome == MEANT.get(scenario_id, "passed"), f"{verdict.model_dump_json(indent=1)}\n{spoken}"
+    transcript = "\n".join(map(exchange_text, conversation.turns))
+    assert verdict.outcome == INTENDED.get(scenario_id, "passed"), f"{verdict.model_dump_json(indent=1)}\n{transcript}"
     assert all(each.turn_ids for each in verdict.criteria), "every verdict quotes a turn"
 
 
-async def test_the_same_seed_is_the_same_conversation_and_another_seed_is_not() -> None:
-    told_in = []
+async def test_equal_seeds_give_equal_conversations_and_other_seeds_do_not() -> None:
+    transcripts = []
     for repeat in (1, 1, 2):
         conversation = await call_of("booking-line", "books-a-table", repeat).conversation()
-        told_in.append([told(turn) for turn in conversation.turns])
-    first, again, other = told_in
+        transcripts.append([exchange_text(turn) for turn in conversation.turns])
+    first, again, other = transcripts
     assert first == again
     assert first != other

@@ -52,7 +52,7 @@ def _content(response: ModelResponse) -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize("text", ["I'd like to book a table", "hello", "something else entirely"])
 @pytest.mark.parametrize("delay", [0.0, 0.001])
-async def test_a_streamed_reply_equals_the_one_that_is_not(text: str, delay: float) -> None:
+async def test_a_streamed_reply_equals_the_unstreamed_one(text: str, delay: float) -> None:
     messages, tools = one_request(text)
     whole = await model_request(demo_model(), messages, model_request_parameters=tools)
     async with model_request_stream(
@@ -92,7 +92,7 @@ async def test_a_streamed_reply_takes_its_time_and_no_word_is_lost() -> None:
     assert _content(stream.get()) == _content(whole)
 
 
-async def test_a_cut_stream_reports_only_what_was_said() -> None:
+async def test_usage_of_a_cut_stream_counts_only_the_streamed_text() -> None:
     messages, tools = one_request("hello")
     whole = await model_request(demo_model(), messages, model_request_parameters=tools)
     async with model_request_stream(demo_model(delay_seconds=0.2), messages, model_request_parameters=tools) as stream:
@@ -103,7 +103,7 @@ async def test_a_cut_stream_reports_only_what_was_said() -> None:
     assert stream.finish_reason is None
 
 
-async def test_every_message_that_is_sent_counts_also_those_that_the_rules_do_not_look_at() -> None:
+async def test_usage_counts_all_messages_of_a_request_even_those_that_no_rule_reads() -> None:
     """Requests are cut by the provider's token counts: a provider that counts too few is sent ever longer requests."""
     messages, tools = one_request()
     exchange: list[ModelMessage] = [ModelRequest(parts=[UserPromptPart("x" * 40)]), ModelResponse([TextPart("y" * 40)])]
@@ -114,19 +114,19 @@ async def test_every_message_that_is_sent_counts_also_those_that_the_rules_do_no
     assert counted[1] - counted[0] == counted[2] - counted[1] == 100 * 80 // 4
 
 
-async def test_a_reply_is_known_as_demo_scripted_and_reports_usage_and_why_it_stopped() -> None:
+async def test_a_reply_reports_its_provider_model_usage_and_finish_reason() -> None:
     responses = []
     for text in ("hello", "I'd like to book a table"):
         messages, tools = one_request(text)
         responses.append(await model_request(demo_model(), messages, model_request_parameters=tools))
-    said, moved = responses
-    assert (said.provider_name, said.model_name) == ("demo", "scripted")
+    text_reply, transition = responses
+    assert (text_reply.provider_name, text_reply.model_name) == ("demo", "scripted")
     assert (demo_model().system, demo_model().model_name) == ("demo", "scripted")
-    assert (said.finish_reason, moved.finish_reason) == ("stop", "tool_call")
+    assert (text_reply.finish_reason, transition.finish_reason) == ("stop", "tool_call")
     for response in responses:
         assert response.usage.input_tokens > len(PROMPT) // 10
         assert response.usage.output_tokens > 0
-    assert not [part for part in moved.parts if isinstance(part, TextPart)]
+    assert not [part for part in transition.parts if isinstance(part, TextPart)]
 
 
 async def test_a_tool_with_parameters_is_left_alone() -> None:

@@ -44,7 +44,7 @@ async def recorded(call: Call, *wanted: Extraction) -> dict[str, JsonValue]:
 
 
 @pytest.mark.parametrize(
-    ("said", "known"),
+    ("messages", "known"),
     [
         (
             ("Hi, I'd like to book a table please", "Friday", "at 8pm", "four", "Rossi"),
@@ -63,13 +63,13 @@ async def recorded(call: Call, *wanted: Extraction) -> dict[str, JsonValue]:
     ],
     ids=["step by step", "in one sentence", "changed", "begun", "only asked"],
 )
-async def test_variables_of_a_booking_are_what_the_caller_said(
-    said: tuple[str, ...], known: dict[str, JsonValue]
+async def test_variables_of_a_booking_are_extracted_from_the_messages(
+    messages: tuple[str, ...], known: dict[str, JsonValue]
 ) -> None:
-    assert await recorded(await hold(BOOKING, *said)) == known
+    assert await recorded(await hold(BOOKING, *messages)) == known
 
 
-async def test_nothing_is_recorded_before_anybody_spoke() -> None:
+async def test_nothing_is_recorded_before_the_first_message() -> None:
     assert await recorded(await Call(BOOKING).begin()) == {}
 
 

@@ -117,7 +117,7 @@ async def test_head_of_the_allowed_size_and_pipelined_requests_are_answered() ->
         assert answer.count(b"2 bytes") == 2
 
 
-async def test_what_is_no_http_is_answered_with_400() -> None:
+async def test_bytes_that_are_not_http_are_answered_with_400() -> None:
     async with server() as port:
         assert (await answer_to(port, b"hello\r\n\r\n")).startswith(b"HTTP/1.1 400 ")
 
@@ -129,7 +129,7 @@ async def test_head_that_drips_is_answered_with_408() -> None:
 
 
 @pytest.mark.parametrize("path", [b"/v1/chat/completions", b"/v1//responses/?x=1"])
-async def test_limits_of_a_connection_are_answered_in_openais_form_below_its_paths(path: bytes) -> None:
+async def test_connection_limits_are_answered_in_openais_format_below_its_paths(path: bytes) -> None:
     head = b"POST " + path + b" HTTP/1.1\r\nhost: a\r\n"
     async with server(head_seconds=0.3) as port:
         for status, parts in ((431, [head + b"x: " + b"a" * 40_000]), (408, [head, *[b"x: y\r\n"] * 8])):
@@ -181,7 +181,7 @@ async def test_half_sent_requests_give_way_to_whole_ones() -> None:
             writer.close()
 
 
-async def test_too_many_connections_are_told_so() -> None:
+async def test_connections_over_the_limit_are_answered_with_503() -> None:
     async with server(max_connections=3) as port:
         held = [await asyncio.open_connection("127.0.0.1", port) for _ in range(3)]
         answer = await answer_to(port, b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")

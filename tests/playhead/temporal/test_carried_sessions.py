@@ -64,7 +64,7 @@ def test_a_turn_is_written_once_however_often_it_is_carried(carried: CarriedSess
     assert set(writer.turns.values()) == {1}
 
 
-def test_what_was_carried_begins_alike_when_more_is(carried: CarriedSessions) -> None:
+def test_a_longer_session_is_written_with_the_same_beginning(carried: CarriedSessions) -> None:
     turns = [turn(number) for number in range(5)]
     before, after = carried.written(session(turns[:4])), carried.written(session(turns))
     assert after.startswith(before[: before.index(b'"turn_3"')])
@@ -83,14 +83,14 @@ def test_a_session_without_turns_is_carried(carried: CarriedSessions) -> None:
     assert StartSession.model_validate_json(carried.written(carrying)) == carrying
 
 
-def test_what_was_written_is_read_once_from_memory(carried: CarriedSessions) -> None:
+def test_a_written_session_is_read_once_from_memory(carried: CarriedSessions) -> None:
     carrying = session([turn(0)])
     written = carried.written(carrying)
     assert carried.take(written) is carrying
     assert carried.take(written) is None
 
 
-def test_what_many_sessions_have_written_is_forgotten(
+def test_written_turns_above_the_byte_limit_are_not_kept(
     carried: CarriedSessions, writer: Writer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     turns = [turn(number) for number in range(3)]

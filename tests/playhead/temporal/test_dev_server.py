@@ -36,7 +36,7 @@ async def http_ports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIt
         yield addresses, chosen[0]
 
 
-async def test_conversations_are_for_their_owner_alone(http_ports: tuple[ServerAddresses, int]) -> None:
+async def test_files_of_the_server_are_readable_by_their_owner_only(http_ports: tuple[ServerAddresses, int]) -> None:
     """Also in an existing folder that others may read."""
     addresses, _ = http_ports
     files = [*addresses.folder.glob("temporal.*"), addresses.log_file]
@@ -70,8 +70,8 @@ async def test_a_server_that_accepts_connections_is_not_ready_until_it_answers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(dev_server, "START_SECONDS", 0.5)
-    with socket.create_server((LOOPBACK, 0)) as silent:
-        addresses = ServerAddresses(tmp_path, silent.getsockname()[1], free_port())
+    with socket.create_server((LOOPBACK, 0)) as unresponsive:
+        addresses = ServerAddresses(tmp_path, unresponsive.getsockname()[1], free_port())
         addresses.log_file.touch()
         server = TemporalServer(addresses, await asyncio.create_subprocess_exec("sleep", "60"))
         try:

@@ -72,7 +72,7 @@ async def plain(client: Client) -> Client:
     return await Client.connect(client.service_client.config.target_host, interceptors=[LateQueries()])
 
 
-async def test_no_run_is_replayed_for_a_query_that_met_its_end(plain: Client) -> None:
+async def test_a_query_during_the_end_of_a_run_replays_no_ended_run(plain: Client) -> None:
     runner, task_queue = CountingRunner(), f"counters-{uuid4().hex[:8]}"
     async with Worker(plain, task_queue=task_queue, workflows=[Counter], workflow_runner=runner):
         handle = await plain.start_workflow(Counter.run, 0, id=task_queue, task_queue=task_queue)
@@ -89,7 +89,7 @@ async def test_no_run_is_replayed_for_a_query_that_met_its_end(plain: Client) ->
     assert len(runner.begun) == len(set(runner.begun)), "a run that had ended was replayed"
 
 
-async def test_a_run_that_was_asked_for_by_its_id_is_not_exchanged_for_another(
+async def test_a_query_with_a_run_id_is_not_answered_by_another_run(
     plain: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its queries are rejected for a moment, and answered afterwards."""

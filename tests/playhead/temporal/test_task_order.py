@@ -102,17 +102,17 @@ def gate(name: str) -> str:
     return f"{name}-{uuid4().hex[:8]}"
 
 
-async def let_go_on(ledger: WorkflowHandle[Ledger, list[str]], *gates: str) -> None:
+async def release(ledger: WorkflowHandle[Ledger, list[str]], *gates: str) -> None:
     """Let the activities end one after the other, and wait each time until the workflow has processed that."""
     for each in gates:
         before = len(await ledger.query(Ledger.notes))
         released.setdefault(each, asyncio.Event()).set()
 
-        async def is_taken_in(before: int = before) -> bool:
+        async def is_processed(before: int = before) -> bool:
             task = (await ledger.describe()).raw_description.HasField("pending_workflow_task")
             return len(await ledger.query(Ledger.notes)) > before and not task
 
-        await eventually(is_taken_in)
+        await eventually(is_processed)
 
 
 async def ended(ledger: WorkflowHandle[Ledger, list[str]]) -> tuple[list[str], WorkflowHistory]:
@@ -128,28 +128,28 @@ def marks_in(history: WorkflowHistory) -> int:
     return sum(each.event_type == EventType.EVENT_TYPE_WORKFLOW_PROPERTIES_MODIFIED for each in history.events)
 
 
-async def test_an_update_comes_after_what_two_quiet_tasks_took_in(
+async def test_an_update_follows_the_events_of_two_quiet_tasks(
     ledger: WorkflowHandle[Ledger, list[str]],
 ) -> None:
     first, second = gate("first"), gate("second")
     await ledger.execute_update(Ledger.begin, [first, second])
-    await let_go_on(ledger, first, second)
+    await release(ledger, first, second)
     await asyncio.wait_for(ledger.execute_update(Ledger.add), 30)
     notes, history = await ended(ledger)
     assert notes == ["begin", "first", "second", "add"]
     assert marks_in(history) == 2
 
 
-async def test_an_update_comes_after_a_quiet_task_that_a_rejected_update_preceded(
+async def test_an_update_follows_a_quiet_task_that_comes_after_a_rejected_update(
     ledger: WorkflowHandle[Ledger, list[str]],
 ) -> None:
     first, others = gate("first"), [gate("other") for _ in range(MANY)]
     await ledger.execute_update(Ledger.begin, [first, *others])
     with pytest.raises(WorkflowUpdateFailedError):
         await ledger.execute_update(Ledger.reject)
-    await let_go_on(ledger, first)
+    await release(ledger, first)
     await asyncio.wait_for(ledger.execute_update(Ledger.add), 30)
-    await let_go_on(ledger, *others)
+    await release(ledger, *others)
     notes, _ = await ended(ledger)
     assert notes[:3] == ["begin", "first", "add"]
 
@@ -160,7 +160,7 @@ async def test_a_quiet_task_after_one_with_commands_is_not_marked(ledger: Workfl
         await ledger.execute_update(Ledger.begin, [only])
         with pytest.raises(WorkflowUpdateFailedError):
             await ledger.execute_update(Ledger.reject)
-        await let_go_on(ledger, only)
+        await release(ledger, only)
     notes, history = await ended(ledger)
     assert notes == ["begin", "only 0", "begin", "only 1", "begin", "only 2"]
     assert marks_in(history) == 1

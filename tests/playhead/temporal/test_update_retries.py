@@ -8,13 +8,13 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from playhead.temporal.update_retries import MAX_ATTEMPTS, UpdateRetries
 
-FALLEN = "Unable to perform workflow execution update due to unexpected workflow task failure."
+TASK_FAILED = "Unable to perform workflow execution update due to unexpected workflow task failure."
 
 
 class Server(OutboundInterceptor):
     """Fails so many times, and then accepts the update."""
 
-    def __init__(self, failures: int, message: str = FALLEN) -> None:
+    def __init__(self, failures: int, message: str = TASK_FAILED) -> None:
         self._failures = failures
         self._message = message
         self.ids: list[str | None] = []
@@ -43,7 +43,7 @@ def an_update(update_id: str | None) -> StartWorkflowUpdateInput:
 
 
 @pytest.mark.parametrize("update_id", ["m-1", None])
-async def test_an_update_that_fell_is_sent_again_under_its_id(update_id: str | None) -> None:
+async def test_an_update_lost_with_a_failed_task_is_sent_again_under_its_id(update_id: str | None) -> None:
     server = Server(failures=2)
     assert (
         cast(str, await UpdateRetries().intercept_client(server).start_workflow_update(an_update(update_id))) == "taken"
@@ -53,14 +53,14 @@ async def test_an_update_that_fell_is_sent_again_under_its_id(update_id: str | N
     assert sent_as == (update_id or sent_as)
 
 
-async def test_it_is_given_up_after_a_while() -> None:
+async def test_an_update_is_not_retried_beyond_the_maximum() -> None:
     server = Server(failures=99)
     with pytest.raises(RPCError, match="task failure"):
         await UpdateRetries().intercept_client(server).start_workflow_update(an_update("m-1"))
     assert len(server.ids) == MAX_ATTEMPTS
 
 
-async def test_another_error_is_not_met_with_another_try() -> None:
+async def test_other_errors_are_not_retried() -> None:
     server = Server(failures=1, message="workflow not found")
     with pytest.raises(RPCError, match="not found"):
         await UpdateRetries().intercept_client(server).start_workflow_update(an_update("m-1"))

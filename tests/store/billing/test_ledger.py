@@ -84,7 +84,7 @@ async def test_model_that_was_priced_only_sometimes_is_both_priced_and_named(dat
     assert (cost.unpriced_models, cost.breakdown) == ((MODEL,), {MODEL: Decimal("0.25")})
 
 
-async def test_organization_that_used_nothing_has_a_bill_of_nothing(database: Database) -> None:
+async def test_an_organization_without_usage_has_an_empty_bill(database: Database) -> None:
     totals = await LedgerStore(database).totals("org_nobody")
     assert (totals.turns, totals.cost.total, totals.usage.llm) == (0, Decimal(0), {})
     assert (await LedgerStore(database).rows("org_nobody", limit=10)).items == ()

@@ -91,7 +91,7 @@ async def test_write_that_cannot_begin_in_time_is_unavailable(url: str, monkeypa
     await database.aclose()
 
 
-async def test_database_that_is_busy_is_known_by_its_time_out(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_busy_database_is_reported_as_a_timeout(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(store.database.connection, "CONNECTION_TIMEOUT_SECONDS", WAIT_SECONDS)
     database = Database.open(url)
     async with AsyncExitStack() as held:
@@ -106,7 +106,7 @@ async def test_database_that_is_busy_is_known_by_its_time_out(url: str, monkeypa
     await database.aclose()
 
 
-async def test_database_that_others_lock_is_known_by_its_time_out(
+async def test_a_database_locked_by_others_is_reported_as_a_timeout(
     url: str, other_process: Database, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Only SQLite has a lock for the whole database."""
@@ -123,7 +123,7 @@ async def test_database_that_others_lock_is_known_by_its_time_out(
 
 
 @pytest.mark.parametrize("kind", ["sqlite"])
-async def test_work_that_breaks_its_connection_harms_nobody_else(database: Database, kind: str) -> None:
+async def test_work_that_breaks_its_connection_does_not_affect_other_work(database: Database, kind: str) -> None:
     for breaking in (Connection.close, Connection.invalidate):
         with pytest.raises(SQLAlchemyError):
             await database.write(breaking)
@@ -178,7 +178,7 @@ async def test_closed_database_is_down_and_opens_nothing_again(url: str) -> None
     assert database.engine.pool.status() == Database.open(url).engine.pool.status()
 
 
-async def test_reading_goes_on_while_somebody_writes(database: Database, other_process: Database) -> None:
+async def test_reads_continue_during_a_write(database: Database, other_process: Database) -> None:
     async with held_open(database, lambda connection: add(connection, "a")):
         assert await names(other_process) == []
         assert await names(database) == []
@@ -250,7 +250,7 @@ async def test_connection_that_is_cut_within_a_transaction_is_unavailable(
 
 
 @pytest.mark.parametrize("kind", ["postgresql"])
-async def test_server_that_was_never_there_is_unavailable(tmp_path: Path, kind: str) -> None:
+async def test_an_unreachable_server_is_unavailable(tmp_path: Path, kind: str) -> None:
     for url in (f"postgresql://postgres@/test?host={tmp_path}", "postgresql://somebody:word@127.0.0.1:1/test"):
         database = Database.open(url)
         with pytest.raises(StoreUnavailable) as caught:

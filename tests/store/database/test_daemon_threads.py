@@ -70,7 +70,7 @@ async def test_results_and_errors_are_handed_over() -> None:
         await in_daemon_thread(lambda: 1 // 0, name="quick")
 
 
-async def test_a_shielded_future_tells_when_the_thread_ends() -> None:
+async def test_a_shielded_future_completes_when_the_thread_ends() -> None:
     release = threading.Event()
     running = in_daemon_thread(release.wait, name="slow")
     with pytest.raises(TimeoutError):

@@ -23,7 +23,7 @@ def test_address_is_turned_into_the_drivers(written: str, meant: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("written", "told"),
+    ("written", "message"),
     [
         ("", "is not valid"),
         ("playhead.db", "is not valid"),
@@ -34,6 +34,6 @@ def test_address_is_turned_into_the_drivers(written: str, meant: str) -> None:
         ("postgresql://db:port/playhead", "is not valid"),
     ],
 )
-def test_address_that_cannot_work_is_refused(written: str, told: str) -> None:
-    with pytest.raises(ValueError, match=told):
+def test_address_that_cannot_work_is_refused(written: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         driver_url(written)

@@ -76,7 +76,7 @@ async def test_rejected_message_leaves_no_address_and_the_one_before_is_the_newe
     assert await store.asked(ORGANIZATION, ["asked later"], system="") == []
 
 
-async def test_digests_that_do_not_begin_with_the_session_name_no_place(database: Database) -> None:
+async def test_digests_of_a_conversation_that_is_not_whole_find_nothing(database: Database) -> None:
     await session_in(database)
     store = ChatAddressStore(database)
     await store.add(replace(FIRST, is_whole=False, has_history=True))

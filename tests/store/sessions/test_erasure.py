@@ -73,7 +73,7 @@ async def talked(database: Database) -> None:
     await BlobStore(database).store(f"session-{SESSION}", [WORDS.encode()])
 
 
-async def test_no_word_of_an_erased_session_is_left(database: Database) -> None:
+async def test_no_text_of_an_erased_session_is_left(database: Database) -> None:
     await talked(database)
     assert {"turns", "steps", "events", "blobs"} <= set(await rows_with(database, WORDS))
     assert await ErasureStore(database).erase(ORGANIZATION, SESSION)
@@ -89,7 +89,7 @@ async def test_what_was_billed_stays_billed(database: Database) -> None:
     assert (await ledger(database), await spent(database)) == before
 
 
-async def test_what_was_bought_and_not_billed_yet_is_billed_before_it_is_erased(database: Database) -> None:
+async def test_unbilled_steps_are_billed_before_they_are_erased(database: Database) -> None:
     await talked(database)
     steps = StepStore(database)
     for step in range(2):
@@ -106,7 +106,7 @@ async def test_what_was_bought_and_not_billed_yet_is_billed_before_it_is_erased(
     assert (totals.turns, totals.cost.total) == (3, 4 * PRICE)
 
 
-async def test_a_turn_that_was_recorded_before_its_end_is_billed_for_what_was_bought(database: Database) -> None:
+async def test_a_turn_recorded_before_its_end_is_billed_for_its_saved_steps(database: Database) -> None:
     await session_in(database)
     await save_step(StepStore(database), "turn_0")
     pending = turn("turn_0").model_copy(update={"status": "pending"})
@@ -163,7 +163,7 @@ async def test_a_reply_that_comes_after_the_erasure_is_billed_once_and_not_kept(
     assert (await steps.turn_steps(SESSION, "turn_0")).steps == ()
 
 
-async def test_a_reply_is_kept_or_billed_late_and_never_lost_whoever_comes_first(
+async def test_a_reply_that_races_with_the_erasure_is_always_billed_once(
     database: Database, other_process: Database
 ) -> None:
     await agent_in(database)

@@ -29,7 +29,7 @@ def pending(turn: Turn) -> Turn:
     return turn.model_copy(update={"status": "pending", "assistant_message": None})
 
 
-def told(rows: list[LogRow]) -> list[tuple[int, str, str | None]]:
+def outline(rows: list[LogRow]) -> list[tuple[int, str, str | None]]:
     """Each event as number, type and turn."""
     return [(row.sequence, row.type, row.turn_id) for row in rows]
 
@@ -42,7 +42,7 @@ async def test_a_start_that_was_recorded_early_is_there_once(settlement: Settlem
     assert start.turn is not None
     assert start.turn.user_message == turn.user_message
     await settlement.settle(settling(turn))
-    assert told(await log.after(SESSION, 0)) == [(1, "turn_started", "turn_0"), (2, "turn_completed", "turn_0")]
+    assert outline(await log.after(SESSION, 0)) == [(1, "turn_started", "turn_0"), (2, "turn_completed", "turn_0")]
     assert await log.record_start(SESSION, pending(turn)) == "known"
     assert await log.length(SESSION) == 2
 
@@ -62,7 +62,7 @@ async def test_a_turn_starts_after_the_end_of_the_one_before(settlement: Settlem
     assert await log.record_start(SESSION, pending(second)) == "too_early"
     await settlement.settle(settling(first))
     assert await log.record_start(SESSION, pending(second)) == "recorded"
-    assert told(await log.after(SESSION, 1)) == [(2, "turn_completed", "turn_0"), (3, "turn_started", "turn_1")]
+    assert outline(await log.after(SESSION, 1)) == [(2, "turn_completed", "turn_0"), (3, "turn_started", "turn_1")]
 
 
 async def test_first_turn_of_a_fork_starts_at_once_although_the_log_lacks_the_turns_before(
@@ -87,12 +87,14 @@ async def test_open_turns_are_those_that_the_log_begins_and_does_not_end(
     assert await log.head_version(SESSION) == settled.head.version
 
 
-async def test_nobody_has_to_wait_for_an_order_that_may_never_be(settlement: SettlementStore, log: EventLog) -> None:
+async def test_a_start_can_be_recorded_without_waiting_for_its_order(
+    settlement: SettlementStore, log: EventLog
+) -> None:
     _, second = conversation(2)
     assert await log.record_start(SESSION, pending(second), in_order=False) == "recorded"
 
 
-async def test_nothing_is_recorded_of_a_session_that_is_gone(log: EventLog) -> None:
+async def test_nothing_is_recorded_for_a_session_that_does_not_exist(log: EventLog) -> None:
     [turn] = conversation(1)
     assert await log.record_start("ses_gone", turn) == "no_session"
     assert await log.after("ses_gone", 0) == []
@@ -118,7 +120,7 @@ async def test_writers_at_the_same_time_leave_no_gap_and_no_repetition(
 async def test_a_log_is_read_in_pages(settlement: SettlementStore, log: EventLog) -> None:
     await settlement.settle(settling(*conversation(3)))
     first = await log.after(SESSION, 0, limit=4)
-    assert told(first) + told(await log.after(SESSION, 4)) == told(await log.after(SESSION, 0))
+    assert outline(first) + outline(await log.after(SESSION, 4)) == outline(await log.after(SESSION, 0))
 
 
 async def test_the_first_of_several_starts_is_found(settlement: SettlementStore, log: EventLog) -> None:

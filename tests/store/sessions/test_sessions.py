@@ -211,7 +211,7 @@ async def test_one_of_many_processes_creates_a_session_and_the_others_find_it(
     assert await stores[0].find(ORGANIZATION, SESSION) == created[0]
 
 
-async def test_sessions_are_listed_that_a_sum_of_usage_is_made_of(database: Database, sessions: SessionStore) -> None:
+async def test_the_sessions_behind_a_sum_of_usage_are_listed(database: Database, sessions: SessionStore) -> None:
     agent = await agent_in(database)
     settlement = SettlementStore(database)
     for number in range(3):

@@ -62,7 +62,7 @@ async def billed_turns(database: Database) -> list[str]:
     return sorted(row.turn_id for row in page.items)
 
 
-async def test_turn_is_billed_for_its_saved_steps_whatever_it_says_itself(
+async def test_a_turn_is_billed_for_its_saved_steps_whatever_its_own_usage_says(
     database: Database, settlement: SettlementStore
 ) -> None:
     steps = StepStore(database)
@@ -162,7 +162,7 @@ async def test_events_of_a_batch_are_in_the_order_in_which_they_happened(
 
 
 @pytest.mark.parametrize("status", ["failed", "interrupted"])
-async def test_turn_that_was_not_completed_is_billed_and_told(
+async def test_a_turn_that_was_not_completed_is_billed_and_logged(
     database: Database, settlement: SettlementStore, status: str
 ) -> None:
     await save_step(StepStore(database), "turn_0")
@@ -191,11 +191,11 @@ async def test_pending_turn_is_recorded_and_not_billed_before_it_is_over(
     assert [kind for _, kind, _ in await log(database)][-2:] == ["turn_started", "turn_completed"]
 
 
-async def test_late_attempt_takes_nothing_back(database: Database, settlement: SettlementStore) -> None:
+async def test_a_late_attempt_reverts_nothing(database: Database, settlement: SettlementStore) -> None:
     noted = TurnEvent(type="command_refused", created_at=START + timedelta(minutes=3))
     await settlement.settle(settling(turn("turn_0", events=(noted,)), at_head=head(5, status="completed")))
     late = settling(turn("turn_0"), turn("turn_1", 1, parent="turn_0"), at_head=head(2))
-    assert (await settlement.settle(late)).billed == 1, "what nobody had billed is billed even then"
+    assert (await settlement.settle(late)).billed == 1, "a turn that was not billed yet is billed even then"
     session = await SessionStore(database).find(ORGANIZATION, SESSION)
     assert session is not None
     assert session.head is not None
@@ -250,7 +250,7 @@ async def test_nothing_to_settle_still_records_the_head(database: Database, sett
     assert session.head == head(3)
 
 
-async def test_what_was_bought_beside_the_turns_is_billed_once_and_counts_as_no_turn(
+async def test_auxiliary_calls_are_billed_once_and_do_not_count_as_turns(
     database: Database, settlement: SettlementStore
 ) -> None:
     steps = StepStore(database)
@@ -264,14 +264,14 @@ async def test_what_was_bought_beside_the_turns_is_billed_once_and_counts_as_no_
     ledger = LedgerStore(database)
     rows = {row.turn_id: row for row in (await ledger.rows(ORGANIZATION, limit=10)).items}
     assert {row.turn_id: row.purpose for row in rows.values()} == {"turn_0": "turn", "turn_a": "caller"}
-    assert rows["turn_a"].cost.total == PRICE, "the saved step is what was bought, whatever the call says"
+    assert rows["turn_a"].cost.total == PRICE, "the saved step is billed, whatever the call says"
     assert rows["turn_a"].usage.duration_seconds == 0.25
     totals = await ledger.totals(ORGANIZATION)
     assert (totals.turns, totals.cost.total) == (1, 2 * PRICE)
     assert [each.id for each in await stored_turns(database, "turn_0")] == ["turn_0"]
 
 
-async def test_a_restored_branch_is_discarded_no_longer_unless_it_is_given_up_again(
+async def test_a_restored_branch_is_not_listed_as_discarded_until_it_is_discarded_again(
     database: Database, settlement: SettlementStore
 ) -> None:
     branch = DiscardedBranch(id="br_1", rewound_from_turn_id="turn_0", leaf_turn_id="turn_1", discarded_at=START)
@@ -314,4 +314,4 @@ async def test_the_last_event_of_a_record_names_the_revision(database: Database,
     assert rows[-1].type == "turn_completed"
     assert [row.payload.get("revision") for row in rows] == [*[None] * (len(rows) - 1), settled.head.revision]
     await settlement.settle(settled)
-    assert await EventLog(database).after(SESSION, 0) == rows, "settled again, nothing is told again"
+    assert await EventLog(database).after(SESSION, 0) == rows, "settled again, nothing is logged again"

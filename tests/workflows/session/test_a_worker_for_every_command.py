@@ -9,7 +9,7 @@ from domain.dograh.run_log import realtime_feedback_events
 from domain.sessions.views import TimelineView
 from tests.support.booking_agent import journal_of, library_agent
 from tests.support.provider import ScriptedModel, TextReply, ToolCallReply
-from tests.support.session_stack import SessionStack, session_worker, spoken
+from tests.support.session_stack import SessionStack, reply_text, session_worker
 
 Answer = TypeVar("Answer")
 
@@ -50,7 +50,7 @@ async def test_node_context_and_log_are_right_after_a_rewind_whichever_worker_an
     assert entered_in(await by_another(session.timeline)) == ["desk", "loans"]
 
     again = await by_another(lambda: session.say("Persuasion, rather."))
-    assert spoken(again.turn) == "It is there."
+    assert reply_text(again.turn) == "It is there."
     assert (again.head.current_node_id, again.head.gathered_context) == ("loans", {"shelf": "B7"})
     view = await by_another(session.timeline)
     assert entered_in(view) == ["desk", "loans"]

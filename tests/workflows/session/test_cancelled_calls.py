@@ -41,8 +41,8 @@ from tests.workflows.session.one_step import OneStep
 
 Scripted = Callable[..., ScriptedModel]
 
-SPEECH = "We open at nine, and we close at six in the evening."
-HEARD = SPEECH[: len(SPEECH) // 2]
+REPLY = "We open at nine, and we close at six in the evening."
+PARTIAL_REPLY = REPLY[: len(REPLY) // 2]
 """The part of a held reply that has arrived."""
 PRICED = "cut-off"
 """The one model of these tests with a price: a dollar a token, in or out."""
@@ -146,21 +146,21 @@ async def reply_of(handle: "WorkflowHandle[OneStep, str]") -> ModelReply:
     return GenerateStepResult.model_validate_json(await handle.result()).reply
 
 
-async def test_a_cancelled_call_closes_the_connection_and_returns_what_was_said(bench: Bench) -> None:
-    bench.model.script(TextReply(SPEECH, gate=(gate := Gate())))
+async def test_a_cancelled_call_closes_the_connection_and_returns_the_partial_reply(bench: Bench) -> None:
+    bench.model.script(TextReply(REPLY, gate=(gate := Gate())))
     async with working(bench):
         handle = await bench.begin()
         await gate.reached()
         await handle.signal(OneStep.cancel)
         await bench.model.journal[0].hung_up()
         reply = await reply_of(handle)
-    assert (reply.text, reply.interrupted, reply.tool_calls) == (HEARD.strip(), True, ())
+    assert (reply.text, reply.interrupted, reply.tool_calls) == (PARTIAL_REPLY.strip(), True, ())
     assert await bench.saved(handle) == [reply]
     assert len(bench.model.journal) == 1
 
 
-async def test_what_was_said_is_read_by_the_next_turn(bench: Bench) -> None:
-    bench.model.script(TextReply(SPEECH, gate=(gate := Gate())), TextReply("At six."))
+async def test_the_next_turn_sends_the_partial_reply_to_the_model(bench: Bench) -> None:
+    bench.model.script(TextReply(REPLY, gate=(gate := Gate())), TextReply("At six."))
     async with working(bench):
         handle = await bench.begin()
         await gate.reached()
@@ -169,13 +169,13 @@ async def test_what_was_said_is_read_by_the_next_turn(bench: Bench) -> None:
         await reply_of(await bench.begin("Wait: when do you close?", after=handle.id))
     assert bench.model.journal[1].conversation == [
         ("user", "When are you open?"),
-        ("assistant", HEARD),
+        ("assistant", PARTIAL_REPLY),
         ("user", "Wait: when do you close?"),
     ]
 
 
-async def test_what_a_cut_reply_used_is_estimated_from_what_was_sent_and_heard_and_priced(bench: Bench) -> None:
-    bench.model.script(TextReply(SPEECH, gate=(gate := Gate())))
+async def test_usage_of_a_cancelled_reply_is_estimated_from_its_request_and_text_and_priced(bench: Bench) -> None:
+    bench.model.script(TextReply(REPLY, gate=(gate := Gate())))
     async with working(bench):
         handle = await bench.begin("x" * 4_000)
         await gate.reached()
@@ -184,26 +184,26 @@ async def test_what_a_cut_reply_used_is_estimated_from_what_was_sent_and_heard_a
     [used] = reply.usage.llm.values()
     assert reply.estimated
     assert 1_000 < used.prompt_tokens < 1_100, "a thousand for the message, and a few for the instructions"
-    assert used.completion_tokens == -(-len(HEARD) // 4)
+    assert used.completion_tokens == -(-len(PARTIAL_REPLY) // 4)
     assert (used.total_tokens, used.requests) == (used.prompt_tokens + used.completion_tokens, 1)
     assert reply.cost.total == used.total_tokens
 
 
-async def test_half_a_tool_call_is_not_made(bench: Bench) -> None:
-    bench.model.script(ToolCallReply("to_loans", text=SPEECH, gate=(gate := Gate())))
+async def test_an_incomplete_tool_call_is_not_made(bench: Bench) -> None:
+    bench.model.script(ToolCallReply("to_loans", text=REPLY, gate=(gate := Gate())))
     async with working(bench):
         handle = await bench.begin()
         await gate.reached()
         await handle.signal(OneStep.cancel)
         reply = await reply_of(handle)
-    assert (reply.text, reply.tool_calls) == (HEARD.strip(), ())
+    assert (reply.text, reply.tool_calls) == (PARTIAL_REPLY.strip(), ())
 
 
-async def test_a_provider_that_was_asked_and_said_nothing_is_paid_for_the_question(bench: Bench) -> None:
+async def test_a_cancelled_request_without_a_response_is_billed_for_its_prompt(bench: Bench) -> None:
     bench.model.script(NoReply(), TextReply("At six."))
     async with working(bench):
         handle = await bench.begin()
-        await eventually(has_asked(bench.model))
+        await eventually(has_request(bench.model))
         await handle.signal(OneStep.cancel)
         reply = await reply_of(handle)
         await reply_of(await bench.begin("And when do you close?", after=handle.id))
@@ -214,7 +214,7 @@ async def test_a_provider_that_was_asked_and_said_nothing_is_paid_for_the_questi
     assert [role for role, _ in bench.model.journal[1].conversation] == ["user", "user"], "no empty reply between them"
 
 
-async def test_a_call_that_is_cancelled_before_the_provider_was_asked_is_cancelled_and_costs_nothing(
+async def test_a_call_cancelled_before_its_request_was_sent_costs_nothing(
     bench: Bench,
 ) -> None:
     dispatcher = HeldDispatcher()
@@ -230,8 +230,8 @@ async def test_a_call_that_is_cancelled_before_the_provider_was_asked_is_cancell
     assert bench.model.journal == []
 
 
-async def test_a_worker_that_stops_saves_no_half_reply_and_another_asks_again(bench: Bench) -> None:
-    bench.model.script(TextReply(SPEECH, gate=(gate := Gate())), TextReply("At nine."))
+async def test_a_stopping_worker_saves_no_partial_reply_and_another_repeats_the_call(bench: Bench) -> None:
+    bench.model.script(TextReply(REPLY, gate=(gate := Gate())), TextReply("At nine."))
     async with working(bench):
         handle = await bench.begin()
         await gate.reached()
@@ -243,7 +243,7 @@ async def test_a_worker_that_stops_saves_no_half_reply_and_another_asks_again(be
     assert await bench.saved(handle) == [reply]
 
 
-async def test_a_reply_that_is_complete_is_saved_although_it_is_cancelled_while_the_store_is_down(
+async def test_a_complete_reply_is_saved_although_it_is_cancelled_while_the_store_is_down(
     bench: Bench, breakable: BreakableDatabase
 ) -> None:
     bench.model.script(TextReply("At nine.", gate=(gate := Gate())))
@@ -261,11 +261,11 @@ async def test_a_reply_that_is_complete_is_saved_although_it_is_cancelled_while_
     assert await bench.saved(handle) == [reply]
 
 
-async def test_reading_variables_is_cancelled_too_and_paid_for(bench: Bench) -> None:
+async def test_a_cancelled_extraction_is_billed(bench: Bench) -> None:
     bench.model.script(NoReply())
     async with working(bench):
         handle = await bench.begin(kind="variables")
-        await eventually(has_asked(bench.model))
+        await eventually(has_request(bench.model))
         await handle.signal(OneStep.cancel)
         await bench.model.journal[0].hung_up()
         extracted = ExtractionResult.model_validate_json(await handle.result())
@@ -293,7 +293,7 @@ class HeldDispatcher:
         return ()
 
 
-def has_asked(model: ScriptedModel) -> Callable[[], Awaitable[bool]]:
+def has_request(model: ScriptedModel) -> Callable[[], Awaitable[bool]]:
     """True once the provider has a request."""
 
     async def asked() -> bool:

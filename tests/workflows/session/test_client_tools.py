@@ -8,7 +8,7 @@ from domain.sessions.timeline import WaitingClientCall
 from store.sessions.event_log import EventLog, LogRow
 from tests.support.client_tool_agent import BOTH_CALLS, CALL, ask, asking, operator, returned, waiting_calls
 from tests.support.provider import Gate, TextReply, ToolCallReply
-from tests.support.session_stack import SessionStack, refusal_of, spoken
+from tests.support.session_stack import SessionStack, rejection_of, reply_text
 from tests.support.waiting import eventually
 from tests.workflows.session.test_queue import Scripted
 from workflows.session.workflow import SessionWorkflow
@@ -26,7 +26,7 @@ async def test_a_call_is_handed_over_and_the_turn_goes_on_with_its_result(
     assert {tool["function"]["name"] for tool in model.journal[0].body["tools"]} == {"transfer"}
 
     done = await returned(session, ClientResult(call_id=call.call_id, content="Connected."))
-    assert (spoken(done.turn), done.said) == ("One moment.\n\nYou are connected.", len("One moment."))
+    assert (reply_text(done.turn), done.said) == ("One moment.\n\nYou are connected.", len("One moment."))
     assert done.head.client_calls == ()
     assert "Connected." in str(model.journal[-1].conversation)
     result = next(event for event in done.turn.events if event.type == "tool_call_result")
@@ -37,20 +37,20 @@ async def test_a_call_is_handed_over_and_the_turn_goes_on_with_its_result(
     assert row.usage.total_tokens == 36, "both model calls are billed, with the turn"
 
 
-async def test_a_client_tool_that_nobody_carries_out_is_not_offered_and_not_called(
+async def test_a_client_tool_without_a_client_is_neither_offered_nor_called(
     stack: SessionStack, scripted: Scripted
 ) -> None:
     model = scripted(CALL, TextReply("I cannot transfer you."))
     session = await stack.open(operator(), model=model.string)
     turn = (await session.say("Sales, please.")).turn
-    assert spoken(turn) == "One moment.\n\nI cannot transfer you."
+    assert reply_text(turn) == "One moment.\n\nI cannot transfer you."
     assert "tools" not in model.journal[0].body
     result = next(event for event in turn.events if event.type == "tool_call_result")
     assert result.payload["error"] == "unknown_tool"
     assert "Available tools: none" in str(result.payload["result"])
 
 
-async def test_several_calls_take_their_results_in_any_order_and_one_by_one(
+async def test_results_of_several_calls_are_accepted_one_by_one_in_any_order(
     stack: SessionStack, scripted: Scripted
 ) -> None:
     model = scripted(BOTH_CALLS, TextReply("Done."))
@@ -60,12 +60,12 @@ async def test_several_calls_take_their_results_in_any_order_and_one_by_one(
     part = await returned(session, ClientResult(call_id=play.call_id, content="It rings.", is_error=True))
     assert (part.turn.status, part.head.client_calls) == ("pending", (transfer,))
     done = await returned(session, ClientResult(call_id=transfer.call_id, content="Connected."))
-    assert spoken(done.turn) == "Done."
+    assert reply_text(done.turn) == "Done."
     errors = [event.payload.get("error") for event in done.turn.events if event.type == "tool_call_result"]
     assert errors == [None, "tool_error"]
 
 
-async def test_the_same_results_again_join_the_turn_and_others_are_refused(
+async def test_repeated_results_join_the_turn_and_different_results_are_refused(
     stack: SessionStack, scripted: Scripted
 ) -> None:
     gate = Gate()
@@ -77,34 +77,34 @@ async def test_the_same_results_again_join_the_turn_and_others_are_refused(
     again = await returned(session, result)
     assert (again.turn, again.said, again.used) == (first.turn, first.said, first.used)
     other = ClientResult(call_id=call.call_id, content="Busy.")
-    assert (await refusal_of(returned(session, other))).code == "client_call_not_pending"
+    assert (await rejection_of(returned(session, other))).code == "client_call_not_pending"
     unknown = ClientResult(call_id=call.call_id[:-1] + "x", content="Busy.")
-    assert (await refusal_of(returned(session, unknown))).code == "client_call_not_pending"
+    assert (await rejection_of(returned(session, unknown))).code == "client_call_not_pending"
     await session.say("Thanks.", wait=False)
     await gate.reached()  # a session that has ended stays open for the reply that is under way
     await session.end()
-    assert (await refusal_of(returned(session, unknown))).code == "session_ended"
+    assert (await rejection_of(returned(session, unknown))).code == "session_ended"
     gate.open()
 
 
-async def test_a_message_in_place_of_a_result_goes_on_and_the_call_is_noted_as_unanswered(
+async def test_a_message_instead_of_a_result_is_answered_and_the_call_ends_without_a_result(
     stack: SessionStack, scripted: Scripted
 ) -> None:
     model = scripted(CALL, TextReply("Of course not."))
     session = await stack.open(operator(), model=model.string)
     (call,) = (await ask(session, asking("Sales.", "transfer", message_id="m1"))).head.client_calls
     reply = await ask(session, asking("Never mind.", "transfer", message_id="m2", on_busy="interrupt"))
-    assert spoken(reply.turn) == "Of course not."
+    assert reply_text(reply.turn) == "Of course not."
     stopped = (await session.timeline()).turns[1]
-    assert (stopped.status, spoken(stopped)) == ("interrupted", "One moment.")
+    assert (stopped.status, reply_text(stopped)) == ("interrupted", "One moment.")
     result = next(event for event in stopped.events if event.type == "tool_call_result")
     assert result.payload["error"] == "no_result"
     assert "the conversation went on without it" in str(model.journal[-1].conversation)
     late = ClientResult(call_id=call.call_id, content="Connected.")
-    assert (await refusal_of(returned(session, late))).code == "client_call_not_pending"
+    assert (await rejection_of(returned(session, late))).code == "client_call_not_pending"
 
 
-async def test_results_that_come_with_the_next_message_count(stack: SessionStack, scripted: Scripted) -> None:
+async def test_results_sent_with_the_next_message_are_used(stack: SessionStack, scripted: Scripted) -> None:
     model = scripted(BOTH_CALLS, TextReply("You are welcome."))
     session = await stack.open(operator(), model=model.string)
     handed = await ask(session, asking("Both.", "transfer", "play", message_id="m1"))
@@ -123,7 +123,7 @@ async def test_a_call_without_a_result_in_time_has_an_error(stack: SessionStack,
     )
     await ask(session, asking("Sales.", "transfer", message_id="m1"))
     turn = (await ask(session, asking("Sales.", "transfer", message_id="m1", hands_over=False))).turn
-    assert spoken(turn) == "One moment.\n\nNobody answers there."
+    assert reply_text(turn) == "One moment.\n\nNobody answers there."
     result = next(event for event in turn.events if event.type == "tool_call_result")
     assert result.payload["error"] == "no_result_in_time"
     assert (await session.status()).client_calls == ()
@@ -133,7 +133,7 @@ async def test_arguments_are_checked_before_the_client_has_the_call(stack: Sessi
     model = scripted(ToolCallReply("transfer", '{"towards": 7}'), TextReply("To whom?"))
     session = await stack.open(operator(), model=model.string)
     turn = (await ask(session, asking("Sales.", "transfer", message_id="m1"))).turn
-    assert spoken(turn) == "To whom?"
+    assert reply_text(turn) == "To whom?"
     result = next(event for event in turn.events if event.type == "tool_call_result")
     assert result.payload["error"] == "invalid_arguments"
 

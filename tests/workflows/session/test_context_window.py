@@ -10,7 +10,7 @@ from domain.sessions.commands import Rewind
 from store.sessions.steps import SavedStep, StepStore
 from tests.support.agents import CLERK
 from tests.support.provider import ProviderRequest, ScriptedModel
-from tests.support.session_stack import SessionHandle, SessionStack, spoken, types_of
+from tests.support.session_stack import SessionHandle, SessionStack, reply_text, types_of
 from workflows.session.workflow import SessionWorkflow
 
 Scripted = Callable[..., ScriptedModel]
@@ -19,7 +19,7 @@ LIMIT = 1_000
 WORDS = "word " * 60
 
 
-def short_of_memory(limit: int = LIMIT) -> AgentDefinition:
+def with_token_limit(limit: int = LIMIT) -> AgentDefinition:
     return CLERK.model_copy(update={"max_context_tokens": limit})
 
 
@@ -38,10 +38,12 @@ async def newest_step(stack: SessionStack, session: SessionHandle) -> SavedStep:
     return (await StepStore(stack.database).of_turn(session.id, turns[-1].id))[-1]
 
 
-async def test_a_long_conversation_is_cut_at_turns_in_jumps(stack: SessionStack, scripted: Scripted) -> None:
+async def test_a_long_conversation_is_cut_between_turns_several_at_a_time(
+    stack: SessionStack, scripted: Scripted
+) -> None:
     model = scripted()
     model.window = 100_000
-    session = await stack.open(short_of_memory(), model=model.string)
+    session = await stack.open(with_token_limit(), model=model.string)
     await talk(session, 1, 14)
     asked = [request for request in model.journal if users(request)]
     assert [users(request)[-1] for request in asked] == [str(number) for number in range(1, 15)]
@@ -67,7 +69,7 @@ async def test_a_long_conversation_is_cut_at_turns_in_jumps(stack: SessionStack,
 async def test_a_rewound_conversation_goes_on_with_the_cut_of_its_turn(stack: SessionStack, scripted: Scripted) -> None:
     model = scripted()
     model.window = 100_000
-    session = await stack.open(short_of_memory(), model=model.string)
+    session = await stack.open(with_token_limit(), model=model.string)
     await talk(session, 1, 8)
     before = {users(request)[-1]: request for request in model.journal if users(request)}
     turns = (await session.timeline()).turns
@@ -85,11 +87,11 @@ async def test_a_request_that_the_provider_finds_too_long_is_sent_again_without_
 ) -> None:
     model = scripted()
     model.window = 700
-    session = await stack.open(short_of_memory(5_000), model=model.string)
+    session = await stack.open(with_token_limit(5_000), model=model.string)
     await talk(session, 1, 9)
     refused = [request for request in model.journal if request.tokens > model.window]
     answered = [request for request in model.journal if request.tokens <= model.window]
-    assert refused, "nobody knows the window of this model before it refuses"
+    assert refused, "the window of this model is unknown before it refuses"
     assert [users(request)[-1] for request in answered if users(request)] == [str(number) for number in range(1, 10)]
     assert len(await session.billed(10)) == 10, "what is refused is not billed"
 
@@ -107,7 +109,7 @@ async def test_a_message_that_never_fits_fails_its_turn_with_a_code(stack: Sessi
     assert "700 tokens" in (failed.turn.error or ""), "the provider's own sentence stays"
     assert users(model.journal[-1]) == ["9"], "the last try was without any earlier turn"
     answered = await session.say("4 Now a short one.")
-    assert spoken(answered.turn) == "You said: 4 Now a short one."
+    assert reply_text(answered.turn) == "You said: 4 Now a short one."
 
 
 @pytest.mark.parametrize("limit", [1_000, 2_000])
@@ -116,7 +118,7 @@ async def test_a_message_longer_than_the_limit_is_sent_whole(
 ) -> None:
     model = scripted()
     model.window = 100_000
-    session = await stack.open(short_of_memory(limit), model=model.string)
+    session = await stack.open(with_token_limit(limit), model=model.string)
     await talk(session, 1, 2)
     message = "3 " + "word " * 2_000
     await session.say(message)

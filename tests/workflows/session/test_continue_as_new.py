@@ -31,10 +31,10 @@ from tests.support.session_stack import (
     QUICK,
     SessionHandle,
     SessionStack,
-    refusal_of,
+    rejection_of,
     replay_all,
+    reply_text,
     session_worker,
-    spoken,
 )
 from tests.support.short_runs import shorten_runs
 from tests.support.waiting import eventually
@@ -97,7 +97,7 @@ async def test_a_long_conversation_keeps_its_turns_and_its_bill_over_several_run
     assert (await session.status()).usage.requests == 20
 
 
-async def test_a_message_repeated_in_a_later_run_is_not_said_again(stack: SessionStack, scripted: Scripted) -> None:
+async def test_a_message_repeated_in_a_later_run_is_not_answered_again(stack: SessionStack, scripted: Scripted) -> None:
     model = scripted()
     session = await stack.open(model=model.string)
     first = await session.say("Hello", message_id="msg_1")
@@ -105,10 +105,12 @@ async def test_a_message_repeated_in_a_later_run_is_not_said_again(stack: Sessio
     again = await session.say("Hello", message_id="msg_1")
     assert again.turn == first.turn
     assert again.head.revision == later.head.revision
-    assert (await refusal_of(session.say("Goodbye", message_id="msg_1"))).code == "idempotency_mismatch"
+    assert (await rejection_of(session.say("Goodbye", message_id="msg_1"))).code == "idempotency_mismatch"
 
 
-async def test_a_later_run_says_what_the_session_is(stack: SessionStack, scripted: Scripted) -> None:
+async def test_the_details_of_a_later_run_name_the_session_and_its_agent(
+    stack: SessionStack, scripted: Scripted
+) -> None:
     session = await stack.prepare(model=scripted().string)
     api = SessionClient(stack.client, task_queue=stack.task_queue, wait_seconds=10.0)
     await api.open(session.start)
@@ -119,7 +121,7 @@ async def test_a_later_run_says_what_the_session_is(stack: SessionStack, scripte
 
 
 @pytest.mark.parametrize("has_seen_it_end", [True, False])
-async def test_a_query_that_meets_the_end_of_a_run_waits_for_no_replay(
+async def test_a_query_at_the_end_of_a_run_does_not_wait_for_a_replay(
     client: Client, database: Database, scripted: Scripted, monkeypatch: pytest.MonkeyPatch, has_seen_it_end: bool
 ) -> None:
     """Temporal sends it to the run that ended, and a worker replays that run, here until the query is answered.
@@ -157,7 +159,7 @@ async def test_a_query_that_meets_the_end_of_a_run_waits_for_no_replay(
         assert (await saying).turn.id == view.turns[-1].id
 
 
-async def test_nobody_waits_for_a_run_once_the_next_is_asked(
+async def test_a_slow_query_is_cancelled_before_the_next_run_is_queried(
     stack: SessionStack, scripted: Scripted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Temporal may hold back the first task of the next run while a query waits for the earlier one."""
@@ -180,7 +182,7 @@ async def test_nobody_waits_for_a_run_once_the_next_is_asked(
     assert most == [1, 1], "asked twice, one query after the other"
 
 
-async def test_a_run_that_has_answered_is_asked_once(
+async def test_a_run_that_has_answered_a_query_is_queried_once(
     stack: SessionStack, scripted: Scripted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A slow query of a young run may have met the end of the one before, unless this run has already answered one."""
@@ -235,9 +237,7 @@ async def test_a_rewind_reaches_back_into_an_earlier_run(stack: SessionStack, sc
     assert branch.leaf_turn_id == discarded.turn.id
 
 
-async def test_clients_that_speak_at_the_moment_of_change_are_all_heard(
-    stack: SessionStack, scripted: Scripted
-) -> None:
+async def test_messages_sent_while_the_run_changes_are_all_answered(stack: SessionStack, scripted: Scripted) -> None:
     model = scripted()
     session = await stack.open(model=model.string)
 
@@ -245,7 +245,7 @@ async def test_clients_that_speak_at_the_moment_of_change_are_all_heard(
         return [await session.say(f"{who} {number}", on_busy="enqueue") for number in range(8)]
 
     chats = await asyncio.gather(*(chat(who) for who in ("Ada", "Bob", "Cy")))
-    assert all(spoken(each.turn) for results in chats for each in results)
+    assert all(reply_text(each.turn) for results in chats for each in results)
     for number in range(5):
         await session.handle.signal("user_message", f"signal {number}")
     await eventually(lambda: all_answered(session, 1 + 24 + 5))
@@ -265,7 +265,7 @@ async def test_a_run_does_not_change_while_a_reply_is_pending(stack: SessionStac
         await session.handle.signal("rewind_to", "turn_of_somebody_else")
     assert (await session.status()).run_id == before
     gate.open()
-    assert spoken((await saying).turn) == "At last."
+    assert reply_text((await saying).turn) == "At last."
     await eventually(lambda: another_run(session, before))
     assert len(await session.texts()) == 2
 
@@ -281,7 +281,7 @@ async def test_the_inactivity_deadline_is_kept(stack: SessionStack, scripted: Sc
     assert 0 < remaining < 5.0, "what has passed of the deadline counts in the new run"
 
 
-async def test_what_temporal_shows_of_a_session_is_carried_over(stack: SessionStack, scripted: Scripted) -> None:
+async def test_search_attributes_are_carried_over_to_the_next_run(stack: SessionStack, scripted: Scripted) -> None:
     session = await stack.open(model=scripted().string)
     await talk_into_another_run(session)
     await session.until_settled()
@@ -293,7 +293,7 @@ async def test_what_temporal_shows_of_a_session_is_carried_over(stack: SessionSt
 
 
 @pytest.mark.parametrize("limit", ["CONTINUE_AFTER_UPDATES", "CONTINUE_AFTER_SIGNALS"])
-async def test_a_run_ends_before_temporal_takes_no_more_updates_or_signals(
+async def test_a_run_ends_before_temporal_rejects_further_updates_or_signals(
     client: Client, database: Database, scripted: Scripted, monkeypatch: pytest.MonkeyPatch, limit: str
 ) -> None:
     stack = SessionStack.on(client, database, f"lowered-{uuid4().hex[:8]}")
@@ -335,7 +335,7 @@ async def another_run(session: SessionHandle, run_id: str) -> bool:
     return (await session.status()).run_id != run_id
 
 
-async def test_a_simulated_caller_goes_on_over_several_runs(stack: SessionStack, scripted: Scripted) -> None:
+async def test_a_simulated_user_continues_over_several_runs(stack: SessionStack, scripted: Scripted) -> None:
     lines = [TextReply(f"Line {number} of the caller.") for number in range(20)]
     caller, agent = scripted(*lines, ToolCallReply("hang_up", '{"reason": "done"}')), scripted()
     session = await stack.prepare(model=agent.string)
@@ -352,4 +352,4 @@ async def test_a_simulated_caller_goes_on_over_several_runs(stack: SessionStack,
         ("assistant", "Line 19 of the caller."),
         ("user", "You said: Line 19 of the caller."),
     ]
-    assert len(caller.journal) == 21, "no line was bought twice"
+    assert len(caller.journal) == 21, "no message was paid for twice"

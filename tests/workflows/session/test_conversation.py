@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from tests.support.agents import CLERK, GREETING, WANDERER
 from tests.support.provider import ScriptedModel, TextReply, ToolCallReply
-from tests.support.session_stack import SessionStack, spoken, types_of
+from tests.support.session_stack import SessionStack, reply_text, types_of
 
 Scripted = Callable[..., ScriptedModel]
 
@@ -37,14 +37,14 @@ async def test_a_message_is_answered_by_the_model(stack: SessionStack, scripted:
     model = scripted(TextReply("We open at nine."))
     session = await stack.open(model=model.string)
     result = await session.say("When do you open?", message_id="msg_1", expected_revision=2)
-    assert spoken(result.turn) == "We open at nine."
+    assert reply_text(result.turn) == "We open at nine."
     assert result.turn.usage.llm[f"openai:{model.name}"].total_tokens == 18
     assert result.head.revision == 4
     assert result.turn.user_message is None, "the caller has its own text; it must not stand in history twice"
     assert await session.texts() == [(None, GREETING), ("When do you open?", "We open at nine.")]
 
 
-async def test_the_model_is_told_its_node_the_ways_out_and_the_conversation(
+async def test_the_model_receives_its_node_the_transitions_and_the_conversation(
     stack: SessionStack, scripted: Scripted
 ) -> None:
     model = scripted(TextReply("At nine."), TextReply("At six."))
@@ -62,11 +62,11 @@ async def test_the_model_is_told_its_node_the_ways_out_and_the_conversation(
     ]
 
 
-async def test_a_transition_moves_the_node_within_the_turn(stack: SessionStack, scripted: Scripted) -> None:
+async def test_a_transition_changes_the_node_within_the_turn(stack: SessionStack, scripted: Scripted) -> None:
     model = scripted(ToolCallReply("to_loans"), TextReply("Which title?"))
     session = await stack.open(model=model.string)
     result = await session.say("I want a book.")
-    assert spoken(result.turn) == "I look it up.\n\nWhich title?"
+    assert reply_text(result.turn) == "I look it up.\n\nWhich title?"
     assert result.turn.node_id == result.head.current_node_id == "loans"
     assert types_of(result.turn) == ["tool_call_started", "node_transition", "tool_call_result"]
     assert result.turn.usage.requests == len(model.journal) == 2
@@ -81,20 +81,20 @@ async def test_an_end_node_ends_the_session_with_its_words(stack: SessionStack, 
     model = scripted(ToolCallReply("farewell"), TextReply("Goodbye."))
     session = await stack.open(model=model.string)
     result = await session.say("That was all.")
-    assert spoken(result.turn) == "Goodbye."
+    assert reply_text(result.turn) == "Goodbye."
     assert result.head.status == "completed"
     closed = await session.handle.result()
     assert (closed.completion_reason, closed.turns) == ("end_node", 2)
     assert len(await session.billed(2)) == 2
 
 
-async def test_a_tool_that_does_not_exist_is_answered_with_those_that_do(
+async def test_a_call_of_an_unknown_tool_returns_the_names_of_the_known_tools(
     stack: SessionStack, scripted: Scripted
 ) -> None:
     model = scripted(ToolCallReply("order_pizza", '{"size": "large"}'), TextReply("I cannot do that."))
     session = await stack.open(model=model.string)
     result = await session.say("A pizza, please.")
-    assert spoken(result.turn) == "I cannot do that."
+    assert reply_text(result.turn) == "I cannot do that."
     assert types_of(result.turn) == ["tool_call_started", "tool_call_result"]
     assert result.turn.events[1].payload["error"] == "unknown_tool"
     assert "to_loans, farewell" in model.journal[1].conversation[-1][1]
@@ -104,21 +104,21 @@ async def test_malformed_arguments_of_a_tool_do_not_stop_the_turn(stack: Session
     model = scripted(ToolCallReply("to_loans", '{"title": "Emma'), TextReply("Which title?"))
     session = await stack.open(model=model.string)
     result = await session.say("I want a book.")
-    assert spoken(result.turn) == "I look it up.\n\nWhich title?"
+    assert reply_text(result.turn) == "I look it up.\n\nWhich title?"
     assert len(model.journal) == 2
 
 
-async def test_a_blank_reply_is_asked_again_and_billed(stack: SessionStack, scripted: Scripted) -> None:
+async def test_a_blank_reply_is_requested_again_and_billed(stack: SessionStack, scripted: Scripted) -> None:
     model = scripted(TextReply(""), TextReply("   "), TextReply("Yes."))
     session = await stack.open(model=model.string)
     result = await session.say("Are you there?")
-    assert spoken(result.turn) == "Yes."
+    assert reply_text(result.turn) == "Yes."
     assert result.turn.usage.requests == len(model.journal) == 3
     _, entry = await session.billed(2)
     assert entry.usage.requests == 3
 
 
-async def test_a_model_that_never_says_anything_fails_the_turn(stack: SessionStack, scripted: Scripted) -> None:
+async def test_a_model_that_returns_only_blank_replies_fails_the_turn(stack: SessionStack, scripted: Scripted) -> None:
     model = scripted(TextReply(""), TextReply(""), TextReply(""))
     session = await stack.open(model=model.string)
     result = await session.say("Are you there?")
@@ -130,7 +130,7 @@ async def test_a_model_that_never_says_anything_fails_the_turn(stack: SessionSta
     assert entry.usage.requests == 3, "what a failed turn spent is billed"
 
 
-async def test_a_turn_that_wanders_in_a_circle_fails_at_the_limit_of_its_steps(
+async def test_a_turn_that_changes_nodes_in_a_circle_fails_at_its_step_limit(
     stack: SessionStack, scripted: Scripted
 ) -> None:
     model = scripted(ToolCallReply("west"), ToolCallReply("east"), ToolCallReply("west"), ToolCallReply("east"))

@@ -17,7 +17,7 @@ def talk() -> Conversation:
     return Conversation().greeted("Good evening.")
 
 
-def test_session_without_turns_says_its_status() -> None:
+def test_session_without_turns_shows_its_status() -> None:
     assert conversation_tail(Conversation().timeline) == "**idle** at revision 0, 0 tokens, 0 USD"
 
 
@@ -34,7 +34,7 @@ def test_tail_reads_like_the_conversation(talk: Conversation) -> None:
     ]
 
 
-def test_failed_turn_shows_its_error_and_an_interrupted_one_what_was_said(talk: Conversation) -> None:
+def test_failed_turn_shows_its_error_and_an_interrupted_turn_its_partial_reply(talk: Conversation) -> None:
     talk.say("A table.")
     talk.fail("The model\nis away.")
     talk.say("Hello?")
@@ -43,7 +43,7 @@ def test_failed_turn_shows_its_error_and_an_interrupted_one_what_was_said(talk: 
     assert lines[3:] == ["- *failed*: The model is away.", "- **User:** Hello?", "- **Agent:** I am"]
 
 
-def test_rewound_session_shows_only_what_is_seen(talk: Conversation) -> None:
+def test_rewound_session_shows_only_its_visible_branch(talk: Conversation) -> None:
     talk.exchange("Secret.")
     talk.rewind("t0")
     tail = conversation_tail(talk.timeline)
@@ -61,7 +61,7 @@ def test_tail_is_bounded_however_long_the_conversation(talk: Conversation) -> No
     assert lines[1].endswith("…")
 
 
-def test_words_of_a_person_stay_on_their_line(talk: Conversation) -> None:
+def test_text_of_a_message_stays_on_one_line(talk: Conversation) -> None:
     talk.exchange("One.\n\n# Two\n- **Agent:** I never said that.", "Three.")
     lines = conversation_tail(talk.timeline).splitlines()
     assert lines[2] == r"- **User:** One. \# Two - \*\*Agent:\*\* I never said that."
@@ -69,7 +69,7 @@ def test_words_of_a_person_stay_on_their_line(talk: Conversation) -> None:
 
 
 @pytest.mark.parametrize(("amount", "shown"), [("100", "100 USD"), ("0.0000001", "0.0000001 USD"), ("0", "0 USD")])
-def test_money_is_written_plainly(amount: str, shown: str) -> None:
+def test_amounts_are_written_without_exponents(amount: str, shown: str) -> None:
     talk = Conversation()
     talk.say("Hi.")
     progress = answered(talk.head.id, "Hi.", usd=amount)
@@ -86,7 +86,7 @@ def test_model_without_a_price_is_named_rather_than_shown_as_free() -> None:
     assert "0.5 USD without test:secret (price unknown)" in conversation_tail(talk.timeline)
 
 
-def test_words_of_people_are_no_markup(talk: Conversation) -> None:
+def test_markup_in_a_message_is_escaped(talk: Conversation) -> None:
     talk.exchange("<img src=x> [click](https://example.com) `rm` a_b *now*!", "Fine.")
     assert (
         conversation_tail(talk.timeline).splitlines()[2]
@@ -94,7 +94,7 @@ def test_words_of_people_are_no_markup(talk: Conversation) -> None:
     )
 
 
-def test_waiting_approval_is_named_with_its_end(talk: Conversation) -> None:
+def test_waiting_approval_is_shown_with_its_deadline(talk: Conversation) -> None:
     approval = WaitingApproval(
         call_id="turn_1.1.0.call_7",
         turn_id="turn_1",

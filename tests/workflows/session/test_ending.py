@@ -10,7 +10,7 @@ from store.sessions.event_log import EventLog
 from store.sessions.sessions import SessionStore
 from tests.support.agents import ASKING, PARTING, limited
 from tests.support.provider import ErrorReply, Gate, ScriptedModel, TextReply, ToolCallReply
-from tests.support.session_stack import ORGANIZATION, PRICED, SessionHandle, SessionStack, spoken, types_of
+from tests.support.session_stack import ORGANIZATION, PRICED, SessionHandle, SessionStack, reply_text, types_of
 from tests.support.waiting import eventually
 
 Scripted = Callable[..., ScriptedModel]
@@ -41,7 +41,7 @@ async def test_a_reply_that_is_pending_at_the_end_is_settled_before_the_session_
     entries = await stack.ledger(session)
     assert [entry.usage.requests for entry in entries] == [0, 1]
     [_, stored] = await session.stored_turns(pending.turn.id)
-    assert spoken(stored) == "At nine."
+    assert reply_text(stored) == "At nine."
     assert "session_end" in types_of(stored)
 
 
@@ -66,7 +66,7 @@ async def test_a_session_ends_at_its_turn_limit(stack: SessionStack, scripted: S
     assert len(await stack.ledger(session)) == 2
 
 
-async def test_a_session_ends_when_it_has_cost_what_it_may(stack: SessionStack, scripted: Scripted) -> None:
+async def test_a_session_ends_at_its_cost_limit(stack: SessionStack, scripted: Scripted) -> None:
     model = scripted(TextReply("One."), TextReply("Two."), name=PRICED)
     session = await stack.open(limited(max_cost_usd="0.03"), model=model.string)
     first = await session.say("1")
@@ -78,7 +78,7 @@ async def test_a_session_ends_when_it_has_cost_what_it_may(stack: SessionStack, 
     assert sum(entry.cost.total for entry in entries) == second.head.cost.total
 
 
-async def test_what_seconds_cost_counts_in_what_a_session_may_cost(stack: SessionStack, scripted: Scripted) -> None:
+async def test_the_price_per_second_counts_towards_the_cost_limit(stack: SessionStack, scripted: Scripted) -> None:
     a_dollar_a_millisecond = Decimal(1000)
     session = await stack.prepare(
         limited(max_cost_usd="1"), model=scripted(TextReply("One.")).string, price_per_second=a_dollar_a_millisecond
@@ -102,7 +102,7 @@ async def test_a_model_without_a_price_is_named_and_never_counted_as_free(
     assert result.turn.cost.breakdown == {}
 
 
-async def test_a_session_without_company_ends_once_and_activity_puts_that_off(
+async def test_an_inactive_session_ends_once_and_messages_postpone_its_end(
     stack: SessionStack, scripted: Scripted
 ) -> None:
     left, busy = [await stack.open(limited(inactivity_seconds=5), model=scripted().string) for _ in range(2)]
@@ -120,7 +120,7 @@ async def test_a_session_without_company_ends_once_and_activity_puts_that_off(
     assert not (await busy.status()).is_completed
 
 
-async def test_a_session_ends_at_its_deadline_whoever_speaks(stack: SessionStack, scripted: Scripted) -> None:
+async def test_a_session_ends_at_its_deadline_while_a_reply_is_pending(stack: SessionStack, scripted: Scripted) -> None:
     gate = Gate()
     session = await stack.open(limited(deadline_seconds=5), model=scripted(TextReply("Too late.", gate=gate)).string)
     pending = await session.say("Hello", wait=False)
@@ -136,7 +136,7 @@ async def test_a_session_ends_at_its_deadline_whoever_speaks(stack: SessionStack
     gate.open()
     assert (await session.handle.result()).completion_reason == "deadline"
     [_, stored] = await session.stored_turns(pending.turn.id)
-    assert spoken(stored) == "Too late.", "what was bought is kept"
+    assert reply_text(stored) == "Too late.", "a paid reply is kept"
 
 
 async def test_variables_are_read_when_a_session_is_ended_from_outside(stack: SessionStack, scripted: Scripted) -> None:
@@ -163,7 +163,7 @@ async def test_a_goodbye_does_not_wait_for_the_variables_of_its_node(stack: Sess
     model = scripted(ToolCallReply("farewell"), TextReply("Goodbye."), reading)
     session = await stack.open(PARTING, model=model.string)
     last = await session.say("That is all")
-    assert (spoken(last.turn), last.head.completion_reason) == ("Goodbye.", "end_node")
+    assert (reply_text(last.turn), last.head.completion_reason) == ("Goodbye.", "end_node")
     await gate.reached()
     gate.open()
     await session.handle.result()
@@ -172,7 +172,7 @@ async def test_a_goodbye_does_not_wait_for_the_variables_of_its_node(stack: Sess
     assert [(row.purpose, row.usage.requests) for row in rows] == [("turn", 0), ("turn", 2), ("extraction", 1)]
 
 
-async def test_the_end_is_told_after_what_was_read_last(stack: SessionStack, scripted: Scripted) -> None:
+async def test_session_completed_is_logged_after_the_last_extraction(stack: SessionStack, scripted: Scripted) -> None:
     gate = Gate()
     model = scripted(
         ToolCallReply("farewell"), TextReply("Goodbye."), ToolCallReply(RECORD_TOOL, '{"content": true}', gate=gate)
@@ -193,9 +193,7 @@ async def test_the_end_is_told_after_what_was_read_last(stack: SessionStack, scr
     assert (await logged())[-4:] == ["session_end", "turn_completed", "variables_extracted", "session_completed"]
 
 
-async def test_a_model_that_cannot_read_them_does_not_keep_the_session_open(
-    stack: SessionStack, scripted: Scripted
-) -> None:
+async def test_a_failed_extraction_does_not_keep_the_session_open(stack: SessionStack, scripted: Scripted) -> None:
     session = await stack.open(ASKING, model=scripted(TextReply("Which title?"), ErrorReply(401)).string)
     await session.say("I would like Emma")
     head = await session.end()
@@ -204,9 +202,7 @@ async def test_a_model_that_cannot_read_them_does_not_keep_the_session_open(
     assert last.events[-1].payload["error"]
 
 
-async def test_nothing_is_read_from_a_conversation_in_which_nobody_spoke(
-    stack: SessionStack, scripted: Scripted
-) -> None:
+async def test_a_conversation_without_user_messages_has_no_extraction(stack: SessionStack, scripted: Scripted) -> None:
     model = scripted()
     session = await stack.open(ASKING, model=model.string)
     await session.end()

@@ -8,7 +8,7 @@ from temporalio.worker import Worker
 
 from tests.support.activities import session_activities
 from tests.support.provider import ScriptedModel
-from tests.support.session_stack import SessionStack, spoken
+from tests.support.session_stack import SessionStack, reply_text
 from workflows.session.workflow import SessionWorkflow
 from workflows.webhook_delivery import DeliverWebhookWorkflow
 
@@ -31,7 +31,7 @@ async def test_sessions_take_turns_in_the_memory_of_a_worker(
             sessions = [await stack.open(model=scripted().string) for _ in range(2)]
             for number in range(3):
                 for session in sessions:
-                    assert spoken((await session.say(f"Message {number}")).turn) == f"You said: Message {number}"
+                    assert reply_text((await session.say(f"Message {number}")).turn) == f"You said: Message {number}"
             for session in sessions:
                 assert (await session.end()).completion_reason == "user_hangup"
                 await session.handle.result()

@@ -27,7 +27,7 @@ async def test_the_history_of_a_turn_does_not_grow_with_the_conversation(
     assert {len(turn) for turn in late} == {EVENTS_PER_TURN}, "settling costs a busy conversation nothing"
 
 
-async def test_a_step_is_asked_for_with_the_new_words_only(stack: SessionStack, scripted: Scripted) -> None:
+async def test_the_input_of_a_step_has_only_the_new_messages(stack: SessionStack, scripted: Scripted) -> None:
     session = await stack.open(model=scripted().string)
     for number in range(3):
         await session.say(f"Message {number}")

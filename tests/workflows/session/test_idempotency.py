@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 
 from tests.support.provider import Gate, ScriptedModel, TextReply
-from tests.support.session_stack import SessionStack, refusal_of, spoken
+from tests.support.session_stack import SessionStack, rejection_of, reply_text
 
 Scripted = Callable[..., ScriptedModel]
 
@@ -39,7 +39,7 @@ async def test_a_message_repeated_after_its_reply_gets_the_first_answer(
     assert (await session.status()).revision == 6
 
 
-async def test_a_repeat_is_recognised_before_its_revision_is_looked_at(stack: SessionStack) -> None:
+async def test_a_repeat_is_recognised_before_its_revision_is_checked(stack: SessionStack) -> None:
     session = await stack.open()
     first = await session.say("Hello", message_id="msg_1", expected_revision=2)
     again = await session.say("Hello", message_id="msg_1", expected_revision=2, wait=False)
@@ -50,15 +50,15 @@ async def test_a_message_id_with_another_text_is_refused(stack: SessionStack, sc
     gate = Gate()
     session = await stack.open(model=scripted(TextReply("At nine.", gate=gate)).string)
     first = await session.say("When do you open?", message_id="msg_1", wait=False)
-    while_pending = await refusal_of(session.say("When do you close?", message_id="msg_1"))
+    while_pending = await rejection_of(session.say("When do you close?", message_id="msg_1"))
     gate.open()
-    assert spoken((await session.say("When do you open?", message_id="msg_1")).turn) == "At nine."
-    after_the_reply = await refusal_of(session.say("When do you close?", message_id="msg_1"))
+    assert reply_text((await session.say("When do you open?", message_id="msg_1")).turn) == "At nine."
+    after_the_reply = await rejection_of(session.say("When do you close?", message_id="msg_1"))
     assert while_pending.code == after_the_reply.code == "idempotency_mismatch"
     assert after_the_reply.figures == {"turn_id": first.turn.id}
 
 
-async def test_a_message_repeated_after_a_rewind_past_it_is_not_said_again(
+async def test_a_message_repeated_after_a_rewind_past_it_is_not_answered_again(
     stack: SessionStack, scripted: Scripted
 ) -> None:
     model = scripted(TextReply("At nine."))

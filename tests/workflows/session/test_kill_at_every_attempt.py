@@ -11,7 +11,7 @@ from temporalio.client import Client
 from store.database.connection import Database
 from tests.support.booking_agent import journal_of, library_agent
 from tests.support.provider import ScriptedModel, TextReply, ToolCallReply
-from tests.support.session_stack import SessionStack, session_worker, spoken
+from tests.support.session_stack import SessionStack, reply_text, session_worker
 from tests.workflows.session.killable_worker import KillPoint, killable_worker
 from tests.workflows.session.test_kill_at_every_step import SOON_MISSED
 
@@ -50,11 +50,11 @@ async def survive(kill_point: KillPoint, stack: SessionStack, scripted: Scripted
     async with session_worker(stack):
         result = await saying
         await session.billed(2)
-    assert spoken(result.turn) == "Shelf B7."
+    assert reply_text(result.turn) == "Shelf B7."
     assert result.head.gathered_context == {"shelf": "B7"}
     assert len(model.journal) == 2, "the model was not asked again for what the tool had to repeat"
 
     keys = [call.key for call in journal_of(service) if call.path == path]
     assert len(set(keys)) == 1, f"{kill_point}: a repeated call must be known as one"
-    nobody_heard_of_success = kill_point == KillPoint("after", "call_tool", FAILURES + 1)
-    assert len(keys) == FAILURES + (2 if nobody_heard_of_success else 1), f"{kill_point}: called {len(keys)} times"
+    result_was_lost = kill_point == KillPoint("after", "call_tool", FAILURES + 1)
+    assert len(keys) == FAILURES + (2 if result_was_lost else 1), f"{kill_point}: called {len(keys)} times"

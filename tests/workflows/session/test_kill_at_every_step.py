@@ -15,7 +15,7 @@ from domain.usage import cost_of_seconds
 from store.database.connection import Database
 from tests.support.booking_agent import journal_of, library_agent
 from tests.support.provider import ScriptedModel, TextReply, ToolCallReply
-from tests.support.session_stack import QUICK, SessionHandle, SessionStack, session_worker, spoken, types_of
+from tests.support.session_stack import QUICK, SessionHandle, SessionStack, reply_text, session_worker, types_of
 from tests.workflows.session.killable_worker import KillPoint, killable_worker
 
 Scripted = Callable[..., ScriptedModel]
@@ -37,10 +37,10 @@ REPLIES = (
     ToolCallReply("record_variables", '{"title": "Emma", "copies": 2}'),
     TextReply("Which copy?"),
 )
-BOUGHT = len(REPLIES)
+CALLS = len(REPLIES)
 PRICE = Decimal("0.002")
 """US dollars per second of the model; a killed worker must not add seconds."""
-TOKENS = (TextReply.prompt_tokens + TextReply.completion_tokens) * BOUGHT
+TOKENS = (TextReply.prompt_tokens + TextReply.completion_tokens) * CALLS
 
 
 @pytest.fixture
@@ -75,15 +75,15 @@ async def survive(kill_point: KillPoint, stack: SessionStack, model: ScriptedMod
         await session.until_settled()
         assert await session.stored_turns() == list((await session.timeline()).turns)
         _, entry = await session.billed(2)
-    assert (entry.turn_id, entry.usage.requests, entry.usage.total_tokens) == (result.turn.id, BOUGHT, TOKENS)
+    assert (entry.turn_id, entry.usage.requests, entry.usage.total_tokens) == (result.turn.id, CALLS, TOKENS)
     assert (entry.usage, entry.cost) == (result.turn.usage, result.turn.cost)
     assert entry.cost.breakdown["duration"] == cost_of_seconds(entry.usage.model_seconds, PRICE).total > 0
 
-    assert len(model.journal) == BOUGHT, f"{kill_point}: what was bought and saved is not bought again"
+    assert len(model.journal) == CALLS, f"{kill_point}: a saved reply is not paid for again"
     keys = [call.key for call in journal_of(service) if call.path == path]
     assert len(set(keys)) == 1, f"{kill_point}: a repeated call must be known as one"
-    nobody_heard_of_it = kill_point == KillPoint("after", "call_tool")
-    assert len(keys) == (2 if nobody_heard_of_it else 1), f"{kill_point}: the tool was called {len(keys)} times"
+    result_was_lost = kill_point == KillPoint("after", "call_tool")
+    assert len(keys) == (2 if result_was_lost else 1), f"{kill_point}: the tool was called {len(keys)} times"
 
 
 def asking_at_the_desk(service: str) -> AgentDefinition:
@@ -95,7 +95,7 @@ def asking_at_the_desk(service: str) -> AgentDefinition:
 
 async def assert_the_turn_is_whole(session: SessionHandle, turn: Turn) -> None:
     """Check that words, node, context and events are those of a turn in which nothing went wrong."""
-    assert spoken(turn) == "It stands on shelf B7.\n\nWhich copy?"
+    assert reply_text(turn) == "It stands on shelf B7.\n\nWhich copy?"
     assert types_of(turn) == [
         *("tool_call_started", "tool_call_result"),
         *("tool_call_started", "variables_extracted", "node_transition", "tool_call_result"),
@@ -103,4 +103,4 @@ async def assert_the_turn_is_whole(session: SessionHandle, turn: Turn) -> None:
     head = await session.status()
     assert (head.status, head.current_node_id, head.head_turn_id) == ("idle", "loans", turn.id)
     assert head.gathered_context == {"shelf": "B7", "title": "Emma", "copies": 2}
-    assert (turn.usage.requests, turn.usage.total_tokens) == (BOUGHT, TOKENS)
+    assert (turn.usage.requests, turn.usage.total_tokens) == (CALLS, TOKENS)

@@ -16,7 +16,7 @@ from tests.support.activities import session_activities
 from tests.support.booking_agent import library_agent
 from tests.support.outages import BreakableDatabase
 from tests.support.provider import ScriptedModel, TextReply, ToolCallReply
-from tests.support.session_stack import SessionStack, session_worker, spoken
+from tests.support.session_stack import SessionStack, reply_text, session_worker
 from tests.support.short_runs import shorten_runs
 from tests.support.waiting import eventually
 
@@ -25,7 +25,7 @@ Scripted = Callable[..., ScriptedModel]
 LONG = "x" * 31_000
 """Nearly the longest message that is accepted; the scripted model repeats it, so a turn has twice as much."""
 MEGABYTE = 1_000_000
-TEMPORAL_TAKES = 4 * 1_024 * 1_024
+MAX_MESSAGE_BYTES = 4 * 1_024 * 1_024
 """Maximum bytes of a message between a client, the server and a worker."""
 
 
@@ -40,7 +40,7 @@ async def stack(client: Client, database: Database, monkeypatch: pytest.MonkeyPa
     yield stack
 
 
-async def test_a_session_with_more_text_than_temporal_takes_goes_on_from_run_to_run(
+async def test_a_session_larger_than_a_temporal_message_continues_from_run_to_run(
     stack: SessionStack, scripted: Scripted
 ) -> None:
     async with session_worker(stack):
@@ -50,7 +50,7 @@ async def test_a_session_with_more_text_than_temporal_takes_goes_on_from_run_to_
         assert len(runs) == 5
         expected = [(f"{number}{LONG}", f"You said: {number}{LONG}") for number in range(70)]
         assert (await session.texts())[1:] == expected
-        assert sum(len(text) + len(reply) for text, reply in expected) > TEMPORAL_TAKES
+        assert sum(len(text) + len(reply) for text, reply in expected) > MAX_MESSAGE_BYTES
         await session.until_settled()
     async with session_worker(stack):  # which has to read the whole session back
         await session.rewind(said[10].turn.id)
@@ -64,7 +64,7 @@ async def test_a_session_with_more_text_than_temporal_takes_goes_on_from_run_to_
     assert len(await session.billed(72)) == 72
 
 
-async def test_what_temporal_keeps_of_a_large_session_stays_small(stack: SessionStack, scripted: Scripted) -> None:
+async def test_the_history_of_a_large_session_stays_small(stack: SessionStack, scripted: Scripted) -> None:
     async with session_worker(stack):
         session = await stack.open(model=scripted().string)
         first = (await session.status()).run_id
@@ -78,9 +78,7 @@ async def test_what_temporal_keeps_of_a_large_session_stays_small(stack: Session
         assert max(event.ByteSize() for event in await session.events()) < PAYLOAD_OFFLOAD_THRESHOLD
 
 
-async def test_a_question_about_a_large_session_leaves_nothing_in_the_store(
-    stack: SessionStack, scripted: Scripted
-) -> None:
+async def test_a_query_of_a_large_session_leaves_nothing_in_the_store(stack: SessionStack, scripted: Scripted) -> None:
     blobs = BlobStore(stack.database)
     async with session_worker(stack):
         session = await stack.open(model=scripted().string)
@@ -92,7 +90,7 @@ async def test_a_question_about_a_large_session_leaves_nothing_in_the_store(
         assert await blobs.size() == before
 
 
-async def test_a_large_session_stands_still_while_the_store_is_down_and_loses_nothing(
+async def test_a_large_session_waits_while_the_store_is_down_and_loses_nothing(
     stack: SessionStack, scripted: Scripted
 ) -> None:
     breakable = BreakableDatabase.open(stack.database.address)
@@ -105,12 +103,12 @@ async def test_a_large_session_stands_still_while_the_store_is_down_and_loses_no
         saying = asyncio.create_task(session.say(LONG))
         await eventually(breakable.has_refused)
         breakable.down = False
-        assert spoken((await saying).turn) == f"You said: {LONG}"
+        assert reply_text((await saying).turn) == f"You said: {LONG}"
     await breakable.aclose()
     assert len(model.journal) == 1
 
 
-async def test_a_reply_that_calls_many_tools_of_a_session_with_a_large_context(
+async def test_a_reply_can_call_many_tools_in_a_session_with_a_large_context(
     stack: SessionStack, scripted: Scripted, httpserver: HTTPServer
 ) -> None:
     """Each call has the whole context: eight of them, scheduled at once, are twice Temporal's limit."""
@@ -123,6 +121,6 @@ async def test_a_reply_that_calls_many_tools_of_a_session_with_a_large_context(
             model=model.string,
             initial_context={"notes": "n" * MEGABYTE},
         )
-        assert spoken((await session.say("Do you have Emma?")).turn) == "On shelf B7."
+        assert reply_text((await session.say("Do you have Emma?")).turn) == "On shelf B7."
         assert (await session.status()).gathered_context == {"shelf": "B7"}
     assert len(httpserver.log) == 8

@@ -11,7 +11,7 @@ from temporalio.client import Client
 
 from store.database.connection import Database
 from tests.support.provider import ScriptedModel
-from tests.support.session_stack import QUICK, SessionHandle, SessionStack, session_worker, spoken
+from tests.support.session_stack import QUICK, SessionHandle, SessionStack, reply_text, session_worker
 from tests.support.short_runs import shorten_runs
 
 Scripted = Callable[..., ScriptedModel]
@@ -48,7 +48,7 @@ async def test_a_turn_leaves_as_little_history_late_in_a_session_as_early(
     session = await stack.open(model=scripted().string, timing=alone)
     replies = []
     for number in range(TURNS):
-        replies.append(spoken((await session.say(TEXT.format(number=number))).turn))
+        replies.append(reply_text((await session.say(TEXT.format(number=number))).turn))
     assert replies == [f"You said: {TEXT.format(number=number)}" for number in range(TURNS)]
     assert len(await session.billed(TURNS + 1)) == TURNS + 1
     text = len(TEXT.format(number=0)) + len(replies[0])

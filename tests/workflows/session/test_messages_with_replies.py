@@ -44,7 +44,7 @@ async def ended(session: SessionHandle) -> SessionHead:
     return await session.status()
 
 
-async def calls_of_their_own(session: SessionHandle) -> tuple[int, int]:
+async def separate_calls(session: SessionHandle) -> tuple[int, int]:
     """The number of activities for replies, and of those for messages of the simulated user alone."""
     return len(await session.scheduled("generate_step")), len(await session.scheduled("play_caller"))
 
@@ -54,13 +54,13 @@ async def purposes(stack: SessionStack, session: SessionHandle) -> list[str]:
     return sorted(row.purpose for row in await stack.ledger(session) if row.usage.requests)
 
 
-async def test_an_exchange_is_one_activity_and_two_purchases(stack: SessionStack, scripted: Scripted) -> None:
+async def test_an_exchange_is_one_activity_and_two_paid_calls(stack: SessionStack, scripted: Scripted) -> None:
     caller = scripted(TextReply("Do you have Emma?"), TextReply("And Persuasion?"), TextReply("Thank you."), HANG_UP)
     agent = scripted(TextReply("We do."), TextReply("That too."), TextReply("Goodbye."))
     session = await opened(stack, caller, agent)
     head = await ended(session)
     assert head.completion_reason == "caller_hung_up"
-    assert await calls_of_their_own(session) == (3, 1), "only the first line answers no reply of a model"
+    assert await separate_calls(session) == (3, 1), "only the first message answers no reply of a model"
     assert (len(caller.journal), len(agent.journal)) == (4, 3)
     assert await purposes(stack, session) == ["caller"] * 4 + ["turn"] * 3
     rows = await stack.ledger(session)
@@ -68,7 +68,7 @@ async def test_an_exchange_is_one_activity_and_two_purchases(stack: SessionStack
     assert sum(row.usage.requests for row in rows) == head.usage.requests == 7
 
 
-async def test_a_turn_takes_no_longer_for_the_line_after_it(stack: SessionStack, scripted: Scripted) -> None:
+async def test_the_next_simulated_message_does_not_lengthen_the_turn(stack: SessionStack, scripted: Scripted) -> None:
     gate = Gate()
     caller = scripted(TextReply("Do you have Emma?"), TextReply("And Persuasion?", gate=gate), HANG_UP)
     session = await opened(stack, caller, scripted(TextReply("We do."), TextReply("That too.")))
@@ -79,13 +79,13 @@ async def test_a_turn_takes_no_longer_for_the_line_after_it(stack: SessionStack,
     _, first, second = (await session.timeline()).turns
     assert first.assistant_message is not None
     both = (second.created_at - first.created_at).total_seconds()
-    assert first.usage.duration_seconds <= both - 0.99, "the time of the line is not the agent's"
+    assert first.usage.duration_seconds <= both - 0.99, "the time of the simulated message is not the agent's"
     assert second.created_at - first.assistant_message.created_at >= timedelta(seconds=1.0)
-    lines = [row for row in await stack.ledger(session) if row.purpose == "caller"]
-    assert max(row.usage.duration_seconds for row in lines) >= 1.0
+    messages = [row for row in await stack.ledger(session) if row.purpose == "caller"]
+    assert max(row.usage.duration_seconds for row in messages) >= 1.0
 
 
-async def test_a_line_that_nobody_wants_any_more_is_billed_and_dropped(stack: SessionStack, scripted: Scripted) -> None:
+async def test_an_unneeded_simulated_message_is_billed_and_dropped(stack: SessionStack, scripted: Scripted) -> None:
     gate = Gate()
     caller = scripted(TextReply("Do you have Emma?"), TextReply("Never said.", gate=gate))
     session = await opened(stack, caller, scripted(TextReply("We do."), TextReply("Of course.")))
@@ -100,7 +100,7 @@ async def test_a_line_that_nobody_wants_any_more_is_billed_and_dropped(stack: Se
     assert await purposes(stack, session) == ["caller", "caller", "turn", "turn"]
 
 
-async def test_a_session_that_ends_during_a_line_keeps_the_reply_and_bills_both(
+async def test_a_session_that_ends_during_a_simulated_message_keeps_the_reply_and_bills_both(
     stack: SessionStack, scripted: Scripted
 ) -> None:
     caller = scripted(TextReply("Do you have Emma?"), TextReply("Never said.", gate=(gate := Gate())))
@@ -115,17 +115,21 @@ async def test_a_session_that_ends_during_a_line_keeps_the_reply_and_bills_both(
     assert await purposes(stack, session) == ["caller", "caller", "turn"]
 
 
-async def test_a_line_that_fails_is_asked_for_again_by_itself(stack: SessionStack, scripted: Scripted) -> None:
+async def test_a_failed_simulated_message_is_requested_again_without_the_reply(
+    stack: SessionStack, scripted: Scripted
+) -> None:
     caller = scripted(TextReply("Do you have Emma?"), ErrorReply(500), TextReply("And Persuasion?"), HANG_UP)
     agent = scripted(TextReply("We do."), TextReply("That too."))
     session = await opened(stack, caller, agent)
     assert (await ended(session)).completion_reason == "caller_hung_up"
-    assert await calls_of_their_own(session) == (2, 2)
-    assert len(agent.journal) == 2, "a reply is not bought again because of a line"
+    assert await separate_calls(session) == (2, 2)
+    assert len(agent.journal) == 2, "a reply is not paid for again because of a simulated message"
     assert [text for text, _ in await session.texts()] == [None, "Do you have Emma?", "And Persuasion?"]
 
 
-async def test_no_line_is_bought_beyond_a_limit(stack_without_worker: SessionStack, scripted: Scripted) -> None:
+async def test_no_simulated_message_is_generated_beyond_a_limit(
+    stack_without_worker: SessionStack, scripted: Scripted
+) -> None:
     caller = scripted(TextReply("Do you have Emma?"))
     agent = scripted(TextReply("We do."))
     price = TokenPrice(input=Decimal(1_000_000), output=Decimal(1_000_000))
@@ -137,26 +141,28 @@ async def test_no_line_is_bought_beyond_a_limit(stack_without_worker: SessionSta
     assert len(caller.journal) == 1
 
 
-async def test_outside_of_suites_every_line_has_an_activity_of_its_own(stack: SessionStack, scripted: Scripted) -> None:
+async def test_outside_of_suites_every_simulated_message_has_its_own_activity(
+    stack: SessionStack, scripted: Scripted
+) -> None:
     """A person may take over between a reply and the simulated user's next message."""
     gate = Gate()
     caller = scripted(TextReply("Do you have Emma?"), TextReply("Never said.", gate=gate))
     session = await opened(stack, caller, scripted(TextReply("We do."), TextReply("Of course.")), suite_id=None)
     await gate.reached()
     assert await session.reply("It is me now.") == "Of course."
-    assert await calls_of_their_own(session) == (2, 2)
+    assert await separate_calls(session) == (2, 2)
     await session.end()
     await session.handle.result()
 
 
-async def test_the_last_reply_is_asked_for_without_a_line(stack: SessionStack, scripted: Scripted) -> None:
+async def test_the_last_reply_is_generated_without_a_simulated_message(stack: SessionStack, scripted: Scripted) -> None:
     caller = scripted(TextReply("One."), TextReply("Two."))
     session = await opened(stack, caller, scripted(TextReply("1"), TextReply("2")), limits=CallerLimits(max_turns=2))
     assert (await ended(session)).completion_reason == "caller_max_turns"
     assert len(caller.journal) == 2
 
 
-async def test_neither_reply_nor_line_is_bought_again_when_the_worker_dies(
+async def test_neither_reply_nor_simulated_message_is_paid_for_again_when_the_worker_dies(
     stack_without_worker: SessionStack, scripted: Scripted
 ) -> None:
     stack = stack_without_worker

@@ -15,7 +15,7 @@ from tests.support.provider import (
     TextReply,
     ToolCallReply,
 )
-from tests.support.session_stack import QUICK, SessionStack, spoken, types_of
+from tests.support.session_stack import QUICK, SessionStack, reply_text, types_of
 
 Scripted = Callable[..., ScriptedModel]
 
@@ -35,13 +35,13 @@ MAX_FAILURES = 5
     ],
     ids=str,
 )
-async def test_a_passing_fault_is_retried_and_the_answer_bought_once(
+async def test_a_transient_fault_is_retried_and_the_reply_billed_once(
     stack: SessionStack, scripted: Scripted, fault: Reply
 ) -> None:
     model = scripted(fault, TextReply("Here I am."))
     session = await stack.open(model=model.string)
     result = await session.say("Hello?")
-    assert spoken(result.turn) == "Here I am."
+    assert reply_text(result.turn) == "Here I am."
     assert len(model.journal) == 2, "one request for each attempt: the provider's SDK must not retry by itself"
     assert model.journal[0].body["messages"] == model.journal[1].body["messages"]
     _, entry = await session.billed(2)
@@ -49,18 +49,20 @@ async def test_a_passing_fault_is_retried_and_the_answer_bought_once(
     assert entry.usage.total_tokens == 18
 
 
-@pytest.mark.parametrize(("said", "heard"), [("Good \ud83d", "Good \ufffd"), ("Good \ud83d\ude00", "Good \U0001f600")])
-async def test_half_a_character_does_not_stop_a_session(
-    stack: SessionStack, scripted: Scripted, said: str, heard: str
+@pytest.mark.parametrize(
+    ("said", "expected"), [("Good \ud83d", "Good \ufffd"), ("Good \ud83d\ude00", "Good \U0001f600")]
+)
+async def test_surrogates_in_a_reply_do_not_stop_a_session(
+    stack: SessionStack, scripted: Scripted, said: str, expected: str
 ) -> None:
     model = scripted(TextReply(said))
     session = await stack.open(model=model.string)
-    assert await session.reply("Hello?") == heard
+    assert await session.reply("Hello?") == expected
     assert len(model.journal) == 1
     await session.billed(2)
 
 
-async def test_a_provider_that_names_a_time_is_not_asked_before_it(stack: SessionStack, scripted: Scripted) -> None:
+async def test_a_provider_is_not_called_again_before_its_retry_after(stack: SessionStack, scripted: Scripted) -> None:
     model = scripted(ErrorReply(429, retry_after=1), TextReply("Here I am."))
     session = await stack.open(model=model.string)
     assert await session.reply("Hello?") == "Here I am."
@@ -68,7 +70,7 @@ async def test_a_provider_that_names_a_time_is_not_asked_before_it(stack: Sessio
     assert second.at - first.at >= 1.0
 
 
-async def test_a_model_that_never_answers_is_asked_again_after_the_timeout(
+async def test_a_model_that_never_answers_is_called_again_after_the_timeout(
     stack: SessionStack, scripted: Scripted
 ) -> None:
     model = scripted(NoReply(), TextReply("Here I am."))
@@ -78,7 +80,7 @@ async def test_a_model_that_never_answers_is_asked_again_after_the_timeout(
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 422])
-async def test_a_request_that_the_provider_will_never_take_fails_at_once(
+async def test_a_request_that_the_provider_will_never_accept_fails_at_once(
     stack: SessionStack, scripted: Scripted, status: int
 ) -> None:
     model = scripted(ErrorReply(status))
@@ -97,7 +99,7 @@ async def test_a_model_that_does_not_exist_fails_the_turn_at_once(stack: Session
     assert "nobody" in (result.turn.error or "")
 
 
-async def test_a_provider_that_fails_too_often_fails_the_turn_and_the_next_one_goes_on_before_it(
+async def test_a_provider_that_fails_too_often_fails_the_turn_and_the_next_turn_omits_it(
     stack: SessionStack, scripted: Scripted
 ) -> None:
     model = scripted(TextReply("At nine."), *[ErrorReply(500)] * MAX_FAILURES, TextReply("At six."))
@@ -109,7 +111,7 @@ async def test_a_provider_that_fails_too_often_fails_the_turn_and_the_next_one_g
     assert len(model.journal) == 1 + MAX_FAILURES
 
     answered = await session.say("When do you close?", expected_revision=failed.head.revision)
-    assert spoken(answered.turn) == "At six."
+    assert reply_text(answered.turn) == "At six."
     assert answered.head.status == "idle"
     assert model.journal[-1].conversation[1:] == [
         ("assistant", GREETING),

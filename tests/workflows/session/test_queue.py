@@ -15,7 +15,7 @@ from temporalio.service import RPCError
 from contracts.sessions import SendMessageResult, message_update_id
 from domain.sessions.commands import SendMessage
 from tests.support.provider import Gate, ScriptedModel, TextReply
-from tests.support.session_stack import SessionHandle, SessionStack, session_worker, spoken, types_of
+from tests.support.session_stack import SessionHandle, SessionStack, reply_text, session_worker, types_of
 from tests.support.waiting import eventually
 
 Scripted = Callable[..., ScriptedModel]
@@ -29,12 +29,12 @@ async def test_messages_that_wait_are_answered_in_the_order_they_came(stack: Ses
     assert [turn.turn.index for turn in turns] == [1, 2, 3, 4]
     gate.open()
     answers = [await session.say(text, message_id=text) for text in ("1", "2", "3", "4")]
-    assert [spoken(answer.turn) for answer in answers] == ["One.", "Two.", "Three.", "Four."]
+    assert [reply_text(answer.turn) for answer in answers] == ["One.", "Two.", "Three.", "Four."]
     assert [answer.turn.id for answer in answers] == [turn.turn.id for turn in turns]
     assert [asked.conversation[-1] for asked in model.journal] == [("user", text) for text in ("1", "2", "3", "4")]
 
 
-async def test_a_message_whose_place_was_lost_to_a_rewind_fails_and_says_so(
+async def test_a_queued_message_whose_place_a_rewind_removed_fails_as_superseded(
     stack: SessionStack, scripted: Scripted
 ) -> None:
     gate = Gate()
@@ -56,7 +56,7 @@ async def test_a_message_whose_place_was_lost_to_a_rewind_fails_and_says_so(
     assert len(model.journal) == 1, "the message that lost its place was not answered"
 
 
-async def test_a_message_that_waits_when_the_session_ends_fails_and_says_so(
+async def test_a_message_queued_when_the_session_ends_fails_as_session_ended(
     stack: SessionStack, scripted: Scripted
 ) -> None:
     gate = Gate()
@@ -73,7 +73,7 @@ async def test_a_message_that_waits_when_the_session_ends_fails_and_says_so(
     await session.handle.result()
 
 
-async def test_of_two_messages_in_one_workflow_task_one_is_answered_and_one_refused(
+async def test_one_of_two_messages_in_one_workflow_task_is_answered_and_the_other_refused(
     stack_without_worker: SessionStack, scripted: Scripted
 ) -> None:
     model = scripted()
@@ -85,7 +85,7 @@ async def test_of_two_messages_in_one_workflow_task_one_is_answered_and_one_refu
         found = await asyncio.gather(*outcomes, return_exceptions=True)
     [answered] = [each for each in found if isinstance(each, SendMessageResult)]
     [refused] = [each for each in found if isinstance(each, WorkflowUpdateFailedError)]
-    assert spoken(answered.turn) == "You said: Hello"
+    assert reply_text(answered.turn) == "You said: Hello"
     assert isinstance(refused.cause, ApplicationError)
     assert refused.cause.type == "turn_in_progress"
     assert len(model.journal) == 1

@@ -9,7 +9,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from domain.sessions.command_handlers import MAX_QUEUED_MESSAGES, MAX_TEXT_CHARACTERS
 from tests.support.provider import Gate, ScriptedModel, TextReply
-from tests.support.session_stack import SessionHandle, SessionStack, refusal_of
+from tests.support.session_stack import SessionHandle, SessionStack, rejection_of
 
 Scripted = Callable[..., ScriptedModel]
 
@@ -37,15 +37,15 @@ async def test_a_refused_command_leaves_no_trace(stack: SessionStack, code: str,
     session = await stack.open()
     await session.until_settled()
     before = await traces(session)
-    refusal = await refusal_of(command(session))
-    assert refusal.code == code
+    rejection = await rejection_of(command(session))
+    assert rejection.code == code
     assert await traces(session) == before
 
 
 async def test_a_stale_revision_is_refused_with_both_numbers(stack: SessionStack) -> None:
     session = await stack.open()
-    refusal = await refusal_of(session.say("Hello", expected_revision=1))
-    assert refusal.figures == {"expected_revision": 1, "actual_revision": 2}
+    rejection = await rejection_of(session.say("Hello", expected_revision=1))
+    assert rejection.figures == {"expected_revision": 1, "actual_revision": 2}
 
 
 async def test_a_second_message_is_refused_while_the_first_is_answered(stack: SessionStack, scripted: Scripted) -> None:
@@ -55,22 +55,22 @@ async def test_a_second_message_is_refused_while_the_first_is_answered(stack: Se
     first = asyncio.create_task(session.say("When do you open?"))
     await gate.reached()
     before = await traces(session)
-    refusal = await refusal_of(session.say("And close?"))
+    rejection = await rejection_of(session.say("And close?"))
     assert await traces(session) == before
     gate.open()
     answered = (await first).turn
-    assert (refusal.code, refusal.figures) == ("turn_in_progress", {"turn_id": answered.id})
+    assert (rejection.code, rejection.figures) == ("turn_in_progress", {"turn_id": answered.id})
     assert (await session.say("And close?")).turn.parent_id == answered.id
 
 
-async def test_more_messages_than_may_wait_are_refused(stack: SessionStack, scripted: Scripted) -> None:
+async def test_messages_beyond_the_queue_limit_are_refused(stack: SessionStack, scripted: Scripted) -> None:
     gate = Gate()
     session = await stack.open(model=scripted(TextReply("At nine.", gate=gate)).string)
     await session.say("When do you open?", wait=False)
     for number in range(MAX_QUEUED_MESSAGES):
         await session.say(f"Question {number}", on_busy="enqueue", wait=False)
-    refusal = await refusal_of(session.say("One too many", on_busy="enqueue", wait=False))
-    assert refusal.code == "queue_full"
+    rejection = await rejection_of(session.say("One too many", on_busy="enqueue", wait=False))
+    assert rejection.code == "queue_full"
     gate.open()
 
 
@@ -81,8 +81,8 @@ async def test_a_session_that_is_ending_takes_no_more_messages(stack: SessionSta
     await gate.reached()
     await session.end()
     before = await traces(session)
-    assert (await refusal_of(session.say("Hello?"))).code == "session_ended"
-    assert (await refusal_of(session.rewind(None))).code == "session_ended"
+    assert (await rejection_of(session.say("Hello?"))).code == "session_ended"
+    assert (await rejection_of(session.rewind(None))).code == "session_ended"
     assert await traces(session) == before
     gate.open()
     await session.handle.result()
@@ -110,7 +110,7 @@ async def test_ending_an_ending_session_again_changes_nothing(stack: SessionStac
     assert (await session.handle.result()).completion_reason == "first"
 
 
-async def test_a_refusal_is_not_retried_by_temporal(stack: SessionStack) -> None:
+async def test_a_rejection_is_not_retried_by_temporal(stack: SessionStack) -> None:
     session = await stack.open()
     with pytest.raises(WorkflowUpdateFailedError):
         await session.say("")
@@ -118,7 +118,7 @@ async def test_a_refusal_is_not_retried_by_temporal(stack: SessionStack) -> None
 
 
 @pytest.mark.parametrize("written", [[], ["Hello"], [{"text": 5}], [{"text": "Hello"}, "and more"], [None]], ids=str)
-async def test_an_update_that_is_no_command_is_refused_and_harms_nobody(
+async def test_an_update_that_is_not_a_command_is_refused_and_changes_nothing(
     stack: SessionStack, written: list[object]
 ) -> None:
     session = await stack.open()

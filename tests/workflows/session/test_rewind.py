@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from tests.support.agents import GREETING
 from tests.support.provider import Gate, ScriptedModel, TextReply, ToolCallReply
-from tests.support.session_stack import SessionHandle, SessionStack, spoken
+from tests.support.session_stack import SessionHandle, SessionStack, reply_text
 from tests.support.waiting import eventually
 
 Scripted = Callable[..., ScriptedModel]
@@ -37,8 +37,8 @@ async def test_the_message_after_a_rewind_grows_a_branch_and_the_old_one_is_kept
     view = await session.timeline()
     [branch] = view.discarded_branches
     assert (branch.rewound_from_turn_id, branch.leaf_turn_id) == (first.turn.id, discarded.turn.id)
-    assert [spoken(turn) for turn in branch.turns] == ["At six."]
-    assert [spoken(turn) for turn in view.turns] == [GREETING, "At nine.", "On Sundays."]
+    assert [reply_text(turn) for turn in branch.turns] == ["At six."]
+    assert [reply_text(turn) for turn in view.turns] == [GREETING, "At nine.", "On Sundays."]
     assert model.journal[-1].conversation[1:] == [
         ("assistant", GREETING),
         ("user", "When do you open?"),
@@ -79,10 +79,10 @@ async def test_a_reply_that_comes_after_a_rewind_is_billed_but_not_shown(
     assert head.usage.requests == 1
     assert await session.texts() == [(None, GREETING)]
     stored = {turn.id: turn for turn in await session.stored_turns(late.turn.id)}
-    assert spoken(stored[late.turn.id]) == "At nine."
+    assert reply_text(stored[late.turn.id]) == "At nine."
 
 
-async def test_a_session_rewound_while_it_answered_takes_a_message_at_once(
+async def test_a_session_rewound_while_it_answered_accepts_a_message_at_once(
     stack: SessionStack, scripted: Scripted
 ) -> None:
     gate = Gate()
@@ -93,13 +93,13 @@ async def test_a_session_rewound_while_it_answered_takes_a_message_at_once(
     await gate.reached()
     await session.rewind(greeting.id)
     answered = await session.say("When do you close?")
-    assert spoken(answered.turn) == "At six."
+    assert reply_text(answered.turn) == "At six."
     gate.open()
     await session.billed(3)
 
     await eventually(lambda: _late_reply_is_there(session))
     view = await session.timeline()
-    assert [spoken(turn) for turn in view.turns] == [GREETING, "At six."]
+    assert [reply_text(turn) for turn in view.turns] == [GREETING, "At six."]
     [branch] = view.discarded_branches
     assert branch.leaf_turn_id == late.turn.id
     assert view.head.revision == answered.head.revision
@@ -121,7 +121,7 @@ async def test_a_rewind_to_before_the_first_turn_begins_the_conversation_anew(
     assert model.journal[-1].conversation == [("user", "Hello?")]
     [branch] = (await session.timeline()).discarded_branches
     assert branch.rewound_from_turn_id is None
-    assert [spoken(turn) for turn in branch.turns] == [GREETING, "At nine."]
+    assert [reply_text(turn) for turn in branch.turns] == [GREETING, "At nine."]
 
 
 async def test_a_discarded_branch_is_recorded_in_the_store(stack: SessionStack, scripted: Scripted) -> None:

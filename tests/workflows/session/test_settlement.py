@@ -14,7 +14,7 @@ from store.sessions.settlement import SettlementStore
 from tests.support.activities import session_activities
 from tests.support.outages import BreakableDatabase, ForgetfulSettlement
 from tests.support.provider import ErrorReply, Gate, ScriptedModel, TextReply, ToolCallReply
-from tests.support.session_stack import ORGANIZATION, QUICK, SessionHandle, SessionStack, session_worker, spoken
+from tests.support.session_stack import ORGANIZATION, QUICK, SessionHandle, SessionStack, reply_text, session_worker
 from tests.support.waiting import eventually
 from workflows.session.settlement import SETTLE_AT_ONCE
 
@@ -50,7 +50,9 @@ async def test_several_turns_of_a_busy_conversation_share_a_settlement(stack: Se
     )
 
 
-async def test_the_last_call_before_a_record_is_due_takes_it_along(stack: SessionStack, scripted: Scripted) -> None:
+async def test_the_last_model_call_before_a_settlement_is_due_carries_it(
+    stack: SessionStack, scripted: Scripted
+) -> None:
     """At a steady pace, so that turns are settled together before there are many of them."""
     session = await stack.open(model=scripted().string, timing=QUICK.model_copy(update={"settle_within": 1.0}))
     await session.billed(1)
@@ -63,7 +65,7 @@ async def test_the_last_call_before_a_record_is_due_takes_it_along(stack: Sessio
     await eventually(has_travelled)
 
 
-async def test_a_slow_model_keeps_no_record_waiting(stack: SessionStack, scripted: Scripted) -> None:
+async def test_a_slow_model_does_not_delay_the_settlement(stack: SessionStack, scripted: Scripted) -> None:
     gate = Gate()
     model = scripted()
     session, turn_ids = await chatting(stack, model)
@@ -72,11 +74,11 @@ async def test_a_slow_model_keeps_no_record_waiting(stack: SessionStack, scripte
     await gate.reached()
     await session.billed(1 + len(turn_ids))
     gate.open()
-    assert spoken((await saying).turn) == "At ten."
+    assert reply_text((await saying).turn) == "At ten."
     assert len(await session.settlements()) == 1, "they were settled beside the model call"
 
 
-async def test_what_a_failed_call_took_along_is_settled_by_itself_afterwards(
+async def test_turns_carried_by_a_failed_call_are_settled_separately_afterwards(
     stack: SessionStack, scripted: Scripted
 ) -> None:
     model = scripted()
@@ -89,7 +91,7 @@ async def test_what_a_failed_call_took_along_is_settled_by_itself_afterwards(
     assert [turn.id for turn in record.turns] == turn_ids
     _, rest, *_ = await session.settlements()
     assert [turn.status for turn in rest.turns] == ["completed"] * len(turn_ids) + ["failed"], (
-        "nobody knows whether the call settled it"
+        "it is unknown whether the call settled it"
     )
     assert record.follows
     assert rest.follows == (record.follows[0], record.head.version)
@@ -97,7 +99,7 @@ async def test_what_a_failed_call_took_along_is_settled_by_itself_afterwards(
     assert billed == [0, *[1] * len(turn_ids), 0]
 
 
-async def test_a_reply_comes_although_the_record_beside_it_cannot_be_written(
+async def test_a_reply_arrives_although_the_settlement_beside_it_fails(
     stack_without_worker: SessionStack, scripted: Scripted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object) -> None:
@@ -158,7 +160,7 @@ async def test_a_settlement_whose_answer_was_lost_bills_once(
     assert (totals.turns, totals.usage.requests) == (2, 1)
 
 
-async def test_a_paid_reply_is_saved_later_when_the_store_is_down_and_not_bought_again(
+async def test_a_paid_reply_is_saved_later_when_the_store_is_down_and_not_paid_for_again(
     stack_without_worker: SessionStack, breakable: BreakableDatabase, scripted: Scripted
 ) -> None:
     gate = Gate()
@@ -172,12 +174,12 @@ async def test_a_paid_reply_is_saved_later_when_the_store_is_down_and_not_bought
         gate.open()
         await eventually(breakable.has_refused)
         breakable.down = False
-        assert spoken((await saying).turn) == "At nine."
+        assert reply_text((await saying).turn) == "At nine."
         assert len(model.journal) == 1
         assert [entry.usage.requests for entry in await session.billed(2)] == [0, 1]
 
 
-async def test_a_store_that_is_down_before_the_model_is_asked_is_waited_for(
+async def test_the_model_is_not_called_while_the_store_is_down(
     stack_without_worker: SessionStack, breakable: BreakableDatabase, scripted: Scripted
 ) -> None:
     model = scripted(TextReply("At nine."))
@@ -189,11 +191,11 @@ async def test_a_store_that_is_down_before_the_model_is_asked_is_waited_for(
         await eventually(breakable.has_refused)
         assert model.journal == []
         breakable.down = False
-        assert spoken((await saying).turn) == "At nine."
+        assert reply_text((await saying).turn) == "At nine."
         assert len(model.journal) == 1
 
 
-async def test_what_was_bought_before_a_turn_failed_is_billed(stack: SessionStack, scripted: Scripted) -> None:
+async def test_model_calls_made_before_a_turn_failed_are_billed(stack: SessionStack, scripted: Scripted) -> None:
     session = await stack.open(model=scripted(ToolCallReply("to_loans"), ErrorReply(401)).string)
     result = await session.say("I want a book.")
     assert (result.turn.status, result.turn.usage.requests) == ("failed", 1)

@@ -38,7 +38,7 @@ async def test_messages_in_other_encodings_are_answered(stack: SessionStack, scr
 
 
 @pytest.mark.parametrize("name", ["user_message", "rewind_to", "end_session", "switch_simulator"])
-async def test_signals_that_nobody_understands_are_noted_and_quoted_in_no_log(
+async def test_unreadable_signals_are_recorded_in_the_timeline_and_not_quoted_in_logs(
     stack: SessionStack, caplog: pytest.LogCaptureFixture, name: str
 ) -> None:
     session = await stack.open()

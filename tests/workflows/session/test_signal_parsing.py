@@ -44,7 +44,7 @@ def test_end_is_a_command_or_nothing(written: object, read: EndSession) -> None:
 
 
 @pytest.mark.parametrize("written", [None, 7, [], ["Hello."], {}, {"text": 7}, {"text": "Hi.", "on_busy": "shout"}])
-def test_what_is_no_message_is_refused_with_what_is_wrong(written: object) -> None:
+def test_an_invalid_message_is_refused_with_a_detail(written: object) -> None:
     with pytest.raises(CommandRejected) as refused:
         read_message((written,))
     assert refused.value.rejection.code == "validation_error"
@@ -52,19 +52,19 @@ def test_what_is_no_message_is_refused_with_what_is_wrong(written: object) -> No
 
 
 @pytest.mark.parametrize("written", [None, 7, {}, {"turn_id": 7}, {"turn_id": "t1", "before": "maybe"}])
-def test_what_is_no_rewind_is_refused(written: object) -> None:
+def test_an_invalid_rewind_is_refused(written: object) -> None:
     with pytest.raises(CommandRejected):
         read_rewind((written,))
 
 
 @pytest.mark.parametrize("written", ["now", 7, [], {"reason": None}])
-def test_what_is_no_end_is_refused(written: object) -> None:
+def test_an_invalid_end_is_refused(written: object) -> None:
     with pytest.raises(CommandRejected):
         read_end((written,))
 
 
 @pytest.mark.parametrize("written", [(), ("Hello.", "there")])
-def test_any_other_number_of_arguments_than_one_is_refused(written: tuple[object, ...]) -> None:
+def test_a_number_of_arguments_other_than_one_is_refused(written: tuple[object, ...]) -> None:
     for read in (read_message, read_rewind):
         with pytest.raises(CommandRejected) as refused:
             read(written)

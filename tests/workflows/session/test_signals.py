@@ -96,7 +96,7 @@ async def test_rewind_and_end_can_be_signalled(stack: SessionStack, scripted: Sc
         ("end_session", {"expected_revision": 1}, "revision_conflict"),
     ],
 )
-async def test_a_signal_that_cannot_be_obeyed_is_written_to_the_timeline(
+async def test_a_rejected_signal_is_written_to_the_timeline(
     stack: SessionStack, signal: str, written: object, code: str
 ) -> None:
     session = await stack.open()

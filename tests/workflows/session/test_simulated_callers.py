@@ -49,7 +49,7 @@ async def ended(session: SessionHandle) -> SessionHead:
     return await session.status()
 
 
-async def test_a_caller_talks_until_it_hangs_up(stack: SessionStack, scripted: Scripted) -> None:
+async def test_a_simulated_user_talks_until_it_hangs_up(stack: SessionStack, scripted: Scripted) -> None:
     caller = scripted(TextReply("Do you have Emma?"), TextReply('"Thank you, goodbye."'), HANG_UP)
     agent = scripted(TextReply("We do."), TextReply("Goodbye."))
     session = await opened(stack, played_by(caller), agent_model=agent.string)
@@ -64,7 +64,7 @@ async def test_a_caller_talks_until_it_hangs_up(stack: SessionStack, scripted: S
     assert (head.simulator.lines, head.simulator.enabled, head.simulator.stopped) == (2, False, "caller_hung_up")
 
 
-async def test_to_its_model_the_caller_is_itself_and_the_agent_is_the_other(
+async def test_the_model_of_a_simulated_user_receives_the_agents_replies_as_user_messages(
     stack: SessionStack, scripted: Scripted
 ) -> None:
     caller = scripted(TextReply("Do you have Emma?"), TextReply("And Persuasion?"), HANG_UP)
@@ -79,7 +79,7 @@ async def test_to_its_model_the_caller_is_itself_and_the_agent_is_the_other(
     assert first.tools == ["hang_up"]
 
 
-async def test_every_line_is_billed_once_beside_the_turns(stack: SessionStack, scripted: Scripted) -> None:
+async def test_every_simulated_message_is_billed_once_beside_the_turns(stack: SessionStack, scripted: Scripted) -> None:
     caller = scripted(TextReply("Do you have Emma?"), HANG_UP)
     agent = scripted(TextReply("We do."))
     session = await opened(stack, played_by(caller), agent_model=agent.string)
@@ -90,14 +90,16 @@ async def test_every_line_is_billed_once_beside_the_turns(stack: SessionStack, s
     assert billed == len(caller.journal) + len(agent.journal) == head.usage.requests == 3
 
 
-async def test_a_caller_may_not_hang_up_before_it_has_said_enough(stack: SessionStack, scripted: Scripted) -> None:
+async def test_a_simulated_user_cannot_hang_up_before_its_minimum_of_turns(
+    stack: SessionStack, scripted: Scripted
+) -> None:
     caller = scripted(TextReply("Hello?"), TextReply("Anybody?"), HANG_UP)
     session = await opened(stack, played_by(caller, min_turns=2))
     await ended(session)
     assert [asked.tools for asked in caller.journal] == [[], [], ["hang_up"]]
 
 
-async def test_a_line_with_a_goodbye_is_answered_before_the_end(stack: SessionStack, scripted: Scripted) -> None:
+async def test_a_message_with_a_goodbye_is_answered_before_the_end(stack: SessionStack, scripted: Scripted) -> None:
     caller = scripted(ToolCallReply("hang_up", '{"reason": "done"}', text="That is all, bye."))
     agent = scripted(TextReply("Goodbye."))
     session = await opened(stack, played_by(caller), agent_model=agent.string)
@@ -106,7 +108,7 @@ async def test_a_line_with_a_goodbye_is_answered_before_the_end(stack: SessionSt
     assert len(caller.journal) == 1
 
 
-async def test_an_opening_is_said_without_asking_a_model(stack: SessionStack, scripted: Scripted) -> None:
+async def test_an_opening_is_sent_without_a_model_call(stack: SessionStack, scripted: Scripted) -> None:
     caller = scripted(HANG_UP)
     agent = scripted(TextReply("Hello Anna."))
     session = await opened(stack, played_by(caller, opening="Hello, it is Anna."), agent_model=agent.string)
@@ -116,7 +118,7 @@ async def test_an_opening_is_said_without_asking_a_model(stack: SessionStack, sc
     assert asked.conversation == [("user", GREETING), ("assistant", "Hello, it is Anna."), ("user", "Hello Anna.")]
 
 
-async def test_a_caller_that_repeats_itself_is_stopped(stack: SessionStack, scripted: Scripted) -> None:
+async def test_a_simulated_user_that_repeats_itself_is_stopped(stack: SessionStack, scripted: Scripted) -> None:
     agent = scripted(*[TextReply("I do not understand.")] * 9)
     caller = scripted(*[TextReply("I want a book about fish.")] * 9)
     limits = CallerLimits(max_stalled_turns=2)
@@ -125,7 +127,7 @@ async def test_a_caller_that_repeats_itself_is_stopped(stack: SessionStack, scri
     assert len(caller.journal) == 3
 
 
-async def test_a_caller_stops_when_its_time_is_over_although_the_agent_still_speaks(
+async def test_a_simulated_user_stops_at_its_time_limit_while_a_reply_is_pending(
     stack: SessionStack, scripted: Scripted
 ) -> None:
     agent = scripted(TextReply("A very long story.", gate=Gate()))
@@ -134,7 +136,7 @@ async def test_a_caller_stops_when_its_time_is_over_although_the_agent_still_spe
     assert (await ended(session)).completion_reason == "caller_time_over"
 
 
-async def test_a_person_takes_over_and_the_pending_line_is_billed_and_dropped(
+async def test_a_person_takes_over_and_the_pending_message_is_billed_and_dropped(
     stack: SessionStack, scripted: Scripted
 ) -> None:
     agent = scripted(TextReply("At nine."), TextReply("It is."))
@@ -159,7 +161,7 @@ async def test_a_person_takes_over_and_the_pending_line_is_billed_and_dropped(
     assert len([row for row in await stack.ledger(session) if row.purpose == "caller"]) == 3
 
 
-async def test_a_caller_goes_on_from_a_rewind(stack: SessionStack, scripted: Scripted) -> None:
+async def test_a_simulated_user_continues_from_a_rewind(stack: SessionStack, scripted: Scripted) -> None:
     agent = scripted(TextReply("We have."), TextReply("It is out."), TextReply("It is in."))
     caller = scripted(
         *(TextReply("Do you have Emma?"), TextReply("Is it in?"), TextReply("Never mind.", gate=(gate := Gate()))),
@@ -176,7 +178,7 @@ async def test_a_caller_goes_on_from_a_rewind(stack: SessionStack, scripted: Scr
     assert caller.journal[3].conversation == expected, "what came after the rewind is not known any more"
 
 
-async def test_a_session_that_is_ended_bills_the_line_under_way(stack: SessionStack, scripted: Scripted) -> None:
+async def test_an_ended_session_bills_the_pending_simulated_message(stack: SessionStack, scripted: Scripted) -> None:
     caller = scripted(TextReply("I would like to borrow a book.", gate=(gate := Gate())))
     session = await opened(stack, played_by(caller))
     await gate.reached()
@@ -186,7 +188,7 @@ async def test_a_session_that_is_ended_bills_the_line_under_way(stack: SessionSt
     assert (billed, [said for said, _ in await session.texts()]) == ([1], [None])
 
 
-async def test_a_caller_is_switched_on_and_off_by_signal(stack: SessionStack, scripted: Scripted) -> None:
+async def test_a_simulated_user_is_switched_on_and_off_by_signal(stack: SessionStack, scripted: Scripted) -> None:
     caller = scripted(TextReply("Do you have Emma?"), HANG_UP)
     session = await stack.open()
     config = played_by(caller)
@@ -194,7 +196,7 @@ async def test_a_caller_is_switched_on_and_off_by_signal(stack: SessionStack, sc
     assert (await ended(session)).completion_reason == "caller_hung_up"
 
 
-async def test_a_signal_that_switches_nothing_is_told_on_the_timeline(stack: SessionStack) -> None:
+async def test_an_invalid_simulator_signal_is_recorded_in_the_timeline(stack: SessionStack) -> None:
     session = await stack.open()
     await session.handle.signal(SessionWorkflow.switch_simulator, True)
 
@@ -204,7 +206,7 @@ async def test_a_signal_that_switches_nothing_is_told_on_the_timeline(stack: Ses
     await eventually(refused)
 
 
-async def test_a_caller_whose_model_fails_ends_the_session_with_an_event(
+async def test_a_simulated_user_whose_model_fails_ends_the_session_with_an_event(
     stack: SessionStack, scripted: Scripted
 ) -> None:
     caller = scripted(ErrorReply(400))
@@ -215,7 +217,7 @@ async def test_a_caller_whose_model_fails_ends_the_session_with_an_event(
     assert len(caller.journal) == 1
 
 
-async def test_a_caller_that_has_nothing_to_say_is_asked_three_times(stack: SessionStack, scripted: Scripted) -> None:
+async def test_a_blank_simulated_message_is_requested_three_times(stack: SessionStack, scripted: Scripted) -> None:
     caller = scripted(TextReply(""), TextReply(""), TextReply(""))
     session = await opened(stack, played_by(caller))
     assert (await ended(session)).completion_reason == "caller_failed"
@@ -230,7 +232,7 @@ async def test_an_agent_that_fails_ends_the_simulation(stack: SessionStack, scri
     assert (await ended(session)).completion_reason == "agent_failed"
 
 
-async def test_the_demo_model_holds_both_ends_to_the_agents_own_end(stack: SessionStack) -> None:
+async def test_the_demo_model_plays_user_and_agent_until_the_agent_ends_the_session(stack: SessionStack) -> None:
     session = await opened(stack, CONFIG.model_copy(update={"goal": "Borrow a book. Leave.", "seed": 3}))
     head = await ended(session)
     assert head.completion_reason == "end_node"
@@ -256,7 +258,7 @@ async def test_mocked_tools_answer_without_a_person_and_without_a_service(
     assert (await session.status()).gathered_context["shelf"] == 7
 
 
-async def test_a_line_whose_worker_died_before_it_could_report_is_not_bought_again(
+async def test_a_message_whose_worker_died_before_reporting_it_is_not_paid_for_again(
     stack_without_worker: SessionStack, scripted: Scripted
 ) -> None:
     caller, agent = scripted(TextReply("Do you have Emma?"), HANG_UP), scripted(TextReply("We do."))
@@ -293,7 +295,9 @@ async def test_the_same_seed_gives_the_same_conversation_after_workers_were_kill
         assert len(await disturbed.texts()) > 3
 
 
-async def test_an_organization_that_may_not_spend_more_buys_no_line(stack: SessionStack, scripted: Scripted) -> None:
+async def test_an_organization_at_its_spending_limit_makes_no_simulated_message(
+    stack: SessionStack, scripted: Scripted
+) -> None:
     poor = "org_poor"
     await KeyStore(stack.database).ensure_organization(poor, "Has no money")
     await OrganizationStore(stack.database).set_terms(poor, {"monthly_limit": Decimal(0)})

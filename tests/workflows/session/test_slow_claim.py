@@ -39,7 +39,7 @@ async def test_a_simulated_session_is_replayed_alike(stack_without_worker: Sessi
     await replay_all(stack.client, stack.database, stack.task_queue)
 
 
-async def test_a_session_is_replayed_alike_that_settles_by_the_time_of_its_beginning(
+async def test_a_session_settled_by_its_start_time_is_replayed_alike(
     stack_without_worker: SessionStack, scripted: Scripted
 ) -> None:
     stack = stack_without_worker

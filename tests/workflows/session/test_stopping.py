@@ -13,7 +13,7 @@ from domain.sessions.views import SessionHead
 from tests.support.booking_agent import library_agent
 from tests.support.provider import PATIENCE, Gate, ScriptedModel, TextReply, ToolCallReply
 from tests.support.refund_agent import refunding, waiting_approval
-from tests.support.session_stack import SessionHandle, SessionStack, spoken
+from tests.support.session_stack import SessionHandle, SessionStack, reply_text
 from tests.support.waiting import eventually
 from workflows.session.workflow import SessionWorkflow
 
@@ -25,7 +25,7 @@ async def cancelled(session: SessionHandle) -> SessionHead:
     return await session.handle.execute_update(SessionWorkflow.cancel, CancelTurn())
 
 
-async def test_a_question_to_a_person_is_withdrawn_with_the_reply(
+async def test_a_pending_approval_is_withdrawn_with_the_cancelled_reply(
     stack: SessionStack, scripted: Scripted, httpserver: HTTPServer
 ) -> None:
     model = scripted(ToolCallReply("refund", '{"amount": 40}', text="Let me see."), TextReply("As you like."))
@@ -35,22 +35,22 @@ async def test_a_question_to_a_person_is_withdrawn_with_the_reply(
     head = await cancelled(session)
     assert (head.status, head.approvals) == ("idle", ())
     turn = (await session.timeline()).turns[-1]
-    assert (turn.status, spoken(turn)) == ("interrupted", "Let me see.")
+    assert (turn.status, reply_text(turn)) == ("interrupted", "Let me see.")
     assert await session.reply("Never mind.") == "As you like."
     assert httpserver.log == [], "the call was never made"
     results = [message for message in model.journal[-1].body["messages"] if message["role"] == "tool"]
     assert len(results) == 1, "the model learns what became of its call"
 
 
-async def test_a_tool_that_was_done_counts_although_another_one_is_interrupted(
+async def test_a_completed_tool_result_is_kept_although_another_call_is_interrupted(
     stack: SessionStack, scripted: Scripted, httpserver: HTTPServer
 ) -> None:
     httpserver.expect_request("/hours").respond_with_json({"open": "nine"})
     model = scripted(ToolCallReply("opening_hours", also=(ToolCallReply("find_book"),)), TextReply("At nine."))
-    async with silent_service() as silent:
-        session = await stack.open(hanging_library(httpserver, silent.url), model=model.string)
+    async with hanging_service() as hanging:
+        session = await stack.open(hanging_library(httpserver, hanging.url), model=model.string)
         await session.say("When, and which?", wait=False)
-        await silent.reached()
+        await hanging.reached()
         await eventually(lambda: answered(httpserver))
         await eventually(lambda: one_tool_is_done(session))
         assert (await cancelled(session)).status == "idle"
@@ -84,17 +84,17 @@ async def test_a_signal_can_interrupt_and_roll_back(stack: SessionStack, scripte
     await session.billed(4)
 
 
-def hanging_library(service: HTTPServer, silent_url: str) -> AgentDefinition:
+def hanging_library(service: HTTPServer, hanging_url: str) -> AgentDefinition:
     """The library, with a service for its books that never answers."""
     library = library_agent(service.url_for("").rstrip("/"))
     find_book = library.tools["find_book"]
     assert isinstance(find_book, HttpTool)
-    changes = {"url": f"{silent_url}/books", "headers": {}, "secrets": ()}
+    changes = {"url": f"{hanging_url}/books", "headers": {}, "secrets": ()}
     tools = {**library.tools, "find_book": find_book.model_copy(update=changes)}
     return library.model_copy(update={"tools": tools})
 
 
-class Silence:
+class HangingService:
     """A service that accepts requests and never answers."""
 
     def __init__(self) -> None:
@@ -114,13 +114,13 @@ class Silence:
 
 
 @asynccontextmanager
-async def silent_service() -> AsyncIterator[Silence]:
-    """The silent service on a free port, while the block runs."""
-    silence = Silence()
-    server = await asyncio.start_server(silence.listen, "127.0.0.1", 0)
-    silence.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+async def hanging_service() -> AsyncIterator[HangingService]:
+    """The hanging service on a free port, while the block runs."""
+    service = HangingService()
+    server = await asyncio.start_server(service.listen, "127.0.0.1", 0)
+    service.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     try:
-        yield silence
+        yield service
     finally:
         server.close()
 

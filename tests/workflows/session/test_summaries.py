@@ -8,7 +8,7 @@ from store.billing.ledger import LedgerRow
 from store.sessions.steps import StepStore
 from tests.support.agents import CLERK
 from tests.support.provider import ErrorReply, Gate, ProviderRequest, ScriptedModel, TextReply
-from tests.support.session_stack import SessionHandle, SessionStack, spoken
+from tests.support.session_stack import SessionHandle, SessionStack, reply_text
 from tests.support.waiting import eventually
 
 Scripted = Callable[..., ScriptedModel]
@@ -197,4 +197,4 @@ async def test_a_session_that_ends_cancels_its_summary_and_bills_it(stack: Sessi
     assert row.usage.total_tokens > 0
     digest = row.turn_id.removeprefix("summary_")
     assert await StepStore(stack.database).summaries(session.id, [digest]) == {}, "a summary that was stopped is none"
-    assert spoken((await session.timeline()).turns[-1])
+    assert reply_text((await session.timeline()).turns[-1])

@@ -23,7 +23,7 @@ from tests.support.activities import CREDENTIALS
 from tests.support.agents import GREETING, WANDERER
 from tests.support.booking_agent import RETRIES, journal_of, library_agent
 from tests.support.provider import ErrorReply, ModelProvider, ScriptedModel, TextReply, ToolCallReply
-from tests.support.session_stack import SessionHandle, SessionStack, spoken, types_of
+from tests.support.session_stack import SessionHandle, SessionStack, reply_text, types_of
 
 Scripted = Callable[..., ScriptedModel]
 Service = HTTPServer
@@ -76,7 +76,7 @@ async def test_a_result_reaches_the_model_and_joins_the_context_and_the_template
     model = scripted(FIND, ToolCallReply("to_loans"), TextReply("Which copy?"))
     session = await stack.open(agent, model=model.string)
     result = await session.say("Do you have Emma?")
-    assert spoken(result.turn) == "It stands on shelf B7.\n\nWhich copy?"
+    assert reply_text(result.turn) == "It stands on shelf B7.\n\nWhich copy?"
     assert result.head.gathered_context == {"shelf": "B7"}
 
     [called] = journal_of(httpserver)
@@ -110,7 +110,7 @@ async def test_a_tool_that_fails_twice_and_then_works_is_called_three_times_unde
     [key] = {call.key for call in calls}
     assert key
     assert len(key) == 40
-    assert spoken(result.turn) == "Shelf B7."
+    assert reply_text(result.turn) == "Shelf B7."
     payload = result.turn.events[-1].payload
     assert (payload["result"], payload["attempts"]) == ('{"shelf":"B7"}', 3)
     failed = payload["failed_attempts"]
@@ -134,14 +134,14 @@ async def test_every_call_has_a_key_of_its_own(
     assert len(set(keys)) == len(keys) == 4
 
 
-async def test_a_tool_that_keeps_failing_is_told_to_the_model_and_the_turn_goes_on(
+async def test_the_error_of_a_failing_tool_is_sent_to_the_model_and_the_turn_goes_on(
     stack: SessionStack, scripted: Scripted, agent: AgentDefinition, httpserver: Service
 ) -> None:
     httpserver.expect_request("/books").respond_with_data("Come back later.", status=503)
     model = scripted(FIND, TextReply("I cannot look it up now."))
     session = await stack.open(agent, model=model.string)
     result = await session.say("Do you have Emma?")
-    assert spoken(result.turn) == "I cannot look it up now."
+    assert reply_text(result.turn) == "I cannot look it up now."
     assert (result.turn.status, result.head.status) == ("completed", "idle")
     assert len(journal_of(httpserver)) == RETRIES + 1
     failure = result.turn.events[-1].payload
@@ -153,7 +153,7 @@ async def test_a_tool_that_keeps_failing_is_told_to_the_model_and_the_turn_goes_
     assert "Come back later." in content
 
 
-async def test_several_tools_of_one_reply_run_before_the_move_whatever_becomes_of_them(
+async def test_several_tools_of_one_reply_run_before_the_transition_even_if_some_fail(
     stack: SessionStack, scripted: Scripted, agent: AgentDefinition, httpserver: Service
 ) -> None:
     httpserver.expect_request("/books").respond_with_json(FOUND)
@@ -161,7 +161,7 @@ async def test_several_tools_of_one_reply_run_before_the_move_whatever_becomes_o
     model = scripted(ToolCallReply("to_loans", also=(ToolCallReply("opening_hours"), FIND)), TextReply("Which copy?"))
     session = await stack.open(agent, model=model.string)
     result = await session.say("Do you have Emma, and when are you open?")
-    assert spoken(result.turn) == "It stands on shelf B7.\n\nWhich copy?"
+    assert reply_text(result.turn) == "It stands on shelf B7.\n\nWhich copy?"
     assert sorted(call.path for call in journal_of(httpserver)) == ["/books", "/hours"]
     assert types_of(result.turn) == [
         *["tool_call_started"] * 3,
@@ -174,13 +174,13 @@ async def test_several_tools_of_one_reply_run_before_the_move_whatever_becomes_o
 
 
 @pytest.mark.parametrize("arguments", ['{"title": "Em', '["Emma"]', '{"author": "Austen"}', '{"title": 7}'])
-async def test_arguments_that_do_not_fit_are_told_to_the_model_and_nothing_is_called(
+async def test_invalid_arguments_are_reported_to_the_model_and_nothing_is_called(
     stack: SessionStack, scripted: Scripted, agent: AgentDefinition, httpserver: Service, arguments: str
 ) -> None:
     model = scripted(ToolCallReply("find_book", arguments), TextReply("Which title?"))
     session = await stack.open(agent, model=model.string)
     result = await session.say("Do you have it?")
-    assert spoken(result.turn) == "Which title?"
+    assert reply_text(result.turn) == "Which title?"
     assert result.turn.events[-1].payload["error"] == "invalid_arguments"
     assert journal_of(httpserver) == []
 
@@ -240,7 +240,7 @@ async def test_variables_are_read_when_their_node_is_left_and_are_billed(
     moved = await session.say("I want a book.")
     assert (moved.head.gathered_context, moved.turn.usage.requests) == ({}, 2)
     result = await session.say("Two copies of Emma.")
-    assert spoken(result.turn) == "2 copies.\n\nAnything else?"
+    assert reply_text(result.turn) == "2 copies.\n\nAnything else?"
     assert result.head.gathered_context == {"title": "Emma", "copies": 2}
     assert types_of(result.turn) == ["tool_call_started", "variables_extracted", "node_transition", "tool_call_result"]
     assert result.turn.events[1].payload == {"node": "loans", "variables": {"title": "Emma", "copies": 2}}
@@ -252,7 +252,7 @@ async def test_variables_are_read_when_their_node_is_left_and_are_billed(
     assert len(model.journal) == 5
 
 
-async def test_the_model_reads_what_was_said_and_hands_the_variables_in(
+async def test_an_extraction_sends_the_conversation_and_returns_the_variables(
     stack: SessionStack, scripted: Scripted, agent: AgentDefinition, httpserver: Service
 ) -> None:
     httpserver.expect_request("/books").respond_with_json(FOUND)
@@ -274,8 +274,8 @@ async def test_the_model_reads_what_was_said_and_hands_the_variables_in(
         "title": {"type": "string", "description": "the title of the book"},
         "copies": {"type": "number"},
     }
-    spoken_words = [text for role, text in asked.conversation[1:-1]]
-    assert spoken_words == [GREETING, "I want a book.", "Which title?", "Two copies of Emma."]
+    texts = [text for role, text in asked.conversation[1:-1]]
+    assert texts == [GREETING, "I want a book.", "Which title?", "Two copies of Emma."]
     assert not [role for role, _ in asked.conversation if role == "tool"], "calls without answers would be refused"
     last = model.journal[4]
     assert "record_variables" not in str(last.conversation), "reading variables is no part of the conversation"
@@ -291,7 +291,7 @@ async def test_the_model_reads_what_was_said_and_hands_the_variables_in(
     ],
     ids=["refused", "text", "malformed"],
 )
-async def test_variables_that_could_not_be_read_are_an_event_and_the_turn_goes_on(
+async def test_a_failed_extraction_is_an_event_and_the_turn_goes_on(
     stack: SessionStack,
     scripted: Scripted,
     agent: AgentDefinition,
@@ -301,7 +301,7 @@ async def test_variables_that_could_not_be_read_are_an_event_and_the_turn_goes_o
     model = scripted(ToolCallReply("to_loans"), ToolCallReply("checkout"), answer, TextReply("Anything else?"))
     session = await stack.open(agent, model=model.string)
     result = await session.say("Two copies of Emma.")
-    assert spoken(result.turn) == "It stands on shelf unknown.\n\nsome copies.\n\nAnything else?"
+    assert reply_text(result.turn) == "It stands on shelf unknown.\n\nsome copies.\n\nAnything else?"
     assert (result.turn.status, result.head.gathered_context) == ("completed", {})
     [payload] = [event.payload for event in result.turn.events if event.type == "variables_extracted"]
     assert payload["variables"] == {}
@@ -319,7 +319,7 @@ async def test_variables_of_the_last_node_are_read_before_the_session_closes(
     )
     session = await stack.open(agent, model=model.string)
     result = await session.say("Two copies of Emma, that is all.")
-    assert spoken(result.turn).endswith("Goodbye.")
+    assert reply_text(result.turn).endswith("Goodbye.")
     assert result.head.is_completed
     assert result.head.gathered_context == {"title": "Emma", "copies": 2}, "the goodbye does not wait for the rest"
     await session.handle.result()
@@ -331,7 +331,7 @@ async def test_variables_of_the_last_node_are_read_before_the_session_closes(
 # --- going back ---------------------------------------------------------------------------------
 
 
-async def test_a_rewind_takes_back_what_was_learned_and_nothing_that_was_spent(
+async def test_a_rewind_restores_the_gathered_context_but_not_the_usage(
     stack: SessionStack, scripted: Scripted, agent: AgentDefinition
 ) -> None:
     model = scripted(
@@ -351,7 +351,7 @@ async def test_a_rewind_takes_back_what_was_learned_and_nothing_that_was_spent(
     assert head.usage.requests == left.head.usage.requests == 5
     again = await session.say("Persuasion, rather.")
     assert (again.head.current_node_id, again.head.gathered_context) == ("exit", {"title": "Persuasion"})
-    assert spoken(again.turn) == "some copies.\n\nAnything else?"
+    assert reply_text(again.turn) == "some copies.\n\nAnything else?"
     assert "Emma" not in str(model.journal[-2].body), "what was taken back is not read for variables"
     assert [entry.usage.requests for entry in await session.billed(4)] == [0, 2, 3, 3]
 
@@ -383,7 +383,7 @@ async def test_two_agents_moved_by_tool_calls_keep_node_context_and_log_right_af
     assert [await entered_in(each) for each in sessions] == [["desk", "loans"], ["east", "west"]]
 
     third = await asyncio.gather(*(each.say("Persuasion.") for each in sessions))
-    assert [spoken(result.turn) for result in third] == ["It is there.", "Still west."]
+    assert [reply_text(result.turn) for result in third] == ["It is there.", "Still west."]
     assert [result.head.current_node_id for result in third] == ["loans", "west"]
     assert [result.head.gathered_context for result in third] == [{"shelf": "B7"}, {}]
     assert [types_of(turn) for turn in (await library.timeline()).turns] == [

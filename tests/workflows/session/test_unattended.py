@@ -13,9 +13,9 @@ Scripted = Callable[..., ScriptedModel]
 
 NEVER = QUICK.model_copy(update={"settle_unattended_within": 3600.0})
 """Unattended turns wait an hour for others, unless something else settles them."""
-LINES = 12
+MESSAGES = 12
 CONFIG = SimulatorConfig(
-    goal="Borrow a book.", min_turns=LINES, limits=CallerLimits(max_turns=LINES, max_stalled_turns=None)
+    goal="Borrow a book.", min_turns=MESSAGES, limits=CallerLimits(max_turns=MESSAGES, max_stalled_turns=None)
 )
 
 
@@ -27,17 +27,19 @@ async def opened(stack: SessionStack, config: SimulatorConfig) -> SessionHandle:
 
 
 async def test_turns_are_settled_along_with_replies_and_at_the_end(stack: SessionStack, scripted: Scripted) -> None:
-    caller = scripted(*(TextReply(f"Line {number}") for number in range(LINES)))
+    caller = scripted(*(TextReply(f"Line {number}") for number in range(MESSAGES)))
     session = await opened(stack, CONFIG.model_copy(update={"model": caller.string}))
     await session.handle.result()
     settled = await session.settlements()
     travelled = [len(each.turns) for each in await session.travelled()]
     assert travelled == [1, SETTLE_AT_ONCE - 1], "the greeting, and as many as share one settlement"
-    assert [len(each.turns) for each in settled] == [1 + LINES - sum(travelled)], "the rest, and with it the end"
-    assert len(await stack.ledger(session)) == 1 + 2 * LINES, "the greeting, every line and every reply"
+    assert [len(each.turns) for each in settled] == [1 + MESSAGES - sum(travelled)], "the rest, and with it the end"
+    assert len(await stack.ledger(session)) == 1 + 2 * MESSAGES, "the greeting, every message and every reply"
 
 
-async def test_a_person_who_takes_over_is_settled_for_as_ever(stack: SessionStack, scripted: Scripted) -> None:
+async def test_turns_are_settled_without_the_longer_wait_after_a_person_takes_over(
+    stack: SessionStack, scripted: Scripted
+) -> None:
     gate = Gate()
     caller = scripted(TextReply("Line 1"), TextReply("Line 2", gate=gate))
     session = await opened(stack, CONFIG.model_copy(update={"model": caller.string}))
@@ -53,7 +55,7 @@ async def test_a_person_who_takes_over_is_settled_for_as_ever(stack: SessionStac
     await session.handle.result()
 
 
-async def test_without_a_time_of_their_own_unattended_turns_are_settled_as_others(
+async def test_unattended_turns_without_their_own_delay_are_settled_like_others(
     stack: SessionStack, scripted: Scripted
 ) -> None:
     gate = Gate()

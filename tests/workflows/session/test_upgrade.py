@@ -27,7 +27,7 @@ from playhead.services.worker import build_worker
 from store.database.connection import Database
 from tests.support.activities import CREDENTIALS
 from tests.support.provider import Gate, ScriptedModel, TextReply
-from tests.support.session_stack import SessionHandle, SessionStack, spoken
+from tests.support.session_stack import SessionHandle, SessionStack, reply_text
 from tests.support.waiting import eventually
 
 Scripted = Callable[..., ScriptedModel]
@@ -112,7 +112,7 @@ async def test_a_session_moves_to_the_current_build_once_its_turn_is_answered(
             await deployment.make_current("new")
             gate.open()
             second = await saying
-            assert spoken(second.turn) == "Second."
+            assert reply_text(second.turn) == "Second."
             assert second.head.run_id == first.head.run_id, "what was begun is brought to its end by the old build"
             await moved(session, first.head.run_id)
         third = await session.say("Three")

@@ -25,7 +25,7 @@ async def shown(session: SessionHandle) -> str:
     return metadata.current_details
 
 
-async def test_the_current_details_tell_the_conversation(stack: SessionStack, scripted: Scripted) -> None:
+async def test_the_current_details_show_the_conversation(stack: SessionStack, scripted: Scripted) -> None:
     gate = Gate()
     session = await stack.open(model=scripted(TextReply("At nine.", gate=gate)).string)
     assert f"- **Agent:** {GREETING}" in await shown(session)
@@ -41,7 +41,7 @@ async def test_the_current_details_tell_the_conversation(stack: SessionStack, sc
     assert (await shown(session)).endswith("- **User:** When do you open?\n- **Agent:** At nine.")
 
 
-async def test_a_session_that_the_api_opens_says_what_it_is(stack: SessionStack) -> None:
+async def test_a_session_opened_by_the_api_has_a_static_summary(stack: SessionStack) -> None:
     session = await stack.prepare()
     api = SessionClient(stack.client, task_queue=stack.task_queue, wait_seconds=10.0)
     await api.open(session.start)
@@ -68,7 +68,7 @@ async def test_status_and_node_are_published_when_a_session_is_settled(stack: Se
     assert await published(session) == ("completed", "desk")
 
 
-async def test_what_does_not_change_is_not_published_again(stack: SessionStack, scripted: Scripted) -> None:
+async def test_unchanged_search_attributes_are_not_published_again(stack: SessionStack, scripted: Scripted) -> None:
     session = await stack.open(model=scripted().string)
     for number in range(5):
         await session.say(f"Message {number}")
@@ -92,7 +92,7 @@ async def test_sessions_are_found_by_their_search_attributes(stack: SessionStack
     assert described.typed_search_attributes.get(SUITE) is None
 
 
-async def test_no_words_of_the_conversation_stand_where_lists_and_logs_show_them(
+async def test_no_id_search_attribute_memo_or_summary_contains_text_of_the_conversation(
     stack: SessionStack, scripted: Scripted
 ) -> None:
     session = await stack.open(model=scripted(TextReply(f"I shall remember: {SECRET}")).string)

@@ -18,7 +18,7 @@ from temporalio.worker import Worker
 from contracts.sessions import GenerateStepResult, Timing
 from tests.support.activities import session_activities
 from tests.support.provider import Gate, ScriptedModel, TextReply
-from tests.support.session_stack import QUICK, SessionHandle, SessionStack, session_worker, spoken
+from tests.support.session_stack import QUICK, SessionHandle, SessionStack, reply_text, session_worker
 from tests.workflows.session.killable_worker import SOON, KillPoint, killable_worker
 from workflows.session.settlement import SETTLE_AT_ONCE
 
@@ -31,7 +31,7 @@ MACHINE_PACE = SOON_MISSED.model_copy(update={"settle_within": 60.0})
 """Turns follow each other so fast that they are settled beside a later model call."""
 
 
-async def test_a_step_that_was_saved_before_its_worker_died_is_not_bought_again(
+async def test_a_step_that_was_saved_before_its_worker_died_is_not_paid_for_again(
     stack_without_worker: SessionStack, scripted: Scripted
 ) -> None:
     model = scripted(TextReply("At nine."), TextReply("Bought twice!"))
@@ -46,7 +46,7 @@ async def test_a_step_that_was_saved_before_its_worker_died_is_not_bought_again(
         ) as process:
             await process.killed()
         async with rescuer_on(stack_without_worker):
-            assert spoken((await saying).turn) == "At nine."
+            assert reply_text((await saying).turn) == "At nine."
             assert len(model.journal) == 1
             assert [entry.usage.requests for entry in await session.billed(2)] == [0, 1]
             assert await attempts_and_reuse(session) == (2, True)
@@ -55,7 +55,7 @@ async def test_a_step_that_was_saved_before_its_worker_died_is_not_bought_again(
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])
-async def test_a_ledger_row_is_written_within_two_seconds_of_the_death_of_the_worker_that_writes_it(
+async def test_a_ledger_row_is_written_within_two_seconds_of_the_death_of_its_worker(
     stack_without_worker: SessionStack, scripted: Scripted, moment: str
 ) -> None:
     session = await settled_session(stack_without_worker, scripted(TextReply("At nine.")))
@@ -100,7 +100,7 @@ async def test_a_step_whose_worker_died_is_taken_over_when_its_heartbeat_is_miss
             await process.killed()
         gate.open()
         async with rescuer_on(stack_without_worker):
-            assert spoken((await saying).turn) == "At six."
+            assert reply_text((await saying).turn) == "At six."
             assert len(model.journal) == earlier + 2
             assert await attempts_and_reuse(session) == (2, False)
             await session.end()
@@ -108,7 +108,7 @@ async def test_a_step_whose_worker_died_is_taken_over_when_its_heartbeat_is_miss
             assert billed == [0, *[1] * (earlier + 1)], "what was saved is billed"
 
 
-async def test_what_a_step_could_not_take_along_is_settled_by_itself_when_the_session_goes_on(
+async def test_turns_that_a_killed_step_did_not_settle_are_settled_when_the_session_goes_on(
     stack_without_worker: SessionStack, scripted: Scripted
 ) -> None:
     """Killed before the record is written: the bound is the settling time and the wait for the dead worker.

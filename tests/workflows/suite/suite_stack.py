@@ -69,7 +69,7 @@ class Players:
         self.at_once += 1
         self.most_at_once = max(self.most_at_once, self.at_once)
         try:
-            await self._buy(start)
+            await self._make_calls(start)
             async with heartbeats():
                 if not self.open:
                     await self._let_go.setdefault(start.session_id, asyncio.Event()).wait()
@@ -90,7 +90,7 @@ class Players:
         )
         return JudgeResult(verdict=verdict_of(criteria, ()))
 
-    async def _buy(self, start: StartSession) -> None:
+    async def _make_calls(self, start: StartSession) -> None:
         limit, spent = start.definition.limits.max_cost_usd, Decimal(0)
         for number, cost in enumerate(self.calls(start)):
             if limit is not None and spent >= limit:

@@ -50,7 +50,7 @@ async def stack(impatient_server: WorkflowEnvironment, players: Players) -> Asyn
         yield stack
 
 
-async def test_suite_over_several_runs_plays_and_judges_everybody_once(stack: SuiteStack, players: Players) -> None:
+async def test_suite_over_several_runs_plays_and_judges_every_session_once(stack: SuiteStack, players: Players) -> None:
     suite = await stack.start(suite_of(scenario("a", repeats=10), scenario("b", repeats=10), concurrency=4))
     result = await suite.handle.result()
     assert await _runs(suite) >= 3

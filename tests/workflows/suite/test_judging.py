@@ -74,7 +74,7 @@ async def test_a_judge_sees_the_criteria_and_the_transcript(stack: SessionStack,
     assert transcript.endswith("The conversation ended: user_hangup.")
 
 
-async def test_a_judgement_is_bought_and_billed_once(stack: SessionStack, scripted: Scripted) -> None:
+async def test_a_judgement_is_made_and_billed_once(stack: SessionStack, scripted: Scripted) -> None:
     session = await talked(stack, scripted)
     judge = scripted(records("passed", "failed"), records("passed", "passed"))
     first, again = await judged(session, judge), await judged(session, judge)
@@ -86,7 +86,9 @@ async def test_a_judgement_is_bought_and_billed_once(stack: SessionStack, script
     assert (row.turn_id, row.usage.requests, row.agent_id) == (f"judge_{session.id[4:]}", 1, session.start.agent.id)
 
 
-async def test_a_check_vetoes_and_never_rescues(stack: SessionStack, scripted: Scripted) -> None:
+async def test_a_failed_check_fails_a_run_and_a_passed_check_does_not_rescue_it(
+    stack: SessionStack, scripted: Scripted
+) -> None:
     session = await talked(stack, scripted)
     rude = POLITE.model_copy(update={"checks": Checks(never_says=("madam",))})
     judge = scripted(records("passed", "passed"))
@@ -97,7 +99,7 @@ async def test_a_check_vetoes_and_never_rescues(stack: SessionStack, scripted: S
     assert (await judged(session, severe, kind, judgement_id="judge_2")).verdict.outcome == "failed"
 
 
-async def test_checks_alone_ask_no_model(stack: SessionStack, scripted: Scripted) -> None:
+async def test_checks_alone_call_no_model(stack: SessionStack, scripted: Scripted) -> None:
     session = await talked(stack, scripted)
     judge = scripted()
     checked = POLITE.model_copy(update={"success": (), "checks": Checks(must_visit=("desk",), max_turns=1)})
@@ -114,7 +116,7 @@ async def test_checks_alone_ask_no_model(stack: SessionStack, scripted: Scripted
     ],
     ids=["refused", "half a call", "another form"],
 )
-async def test_a_judge_that_is_of_no_use_decides_nothing(
+async def test_an_unusable_reply_of_the_judge_is_inconclusive(
     stack: SessionStack, scripted: Scripted, answer: Reply
 ) -> None:
     session = await talked(stack, scripted)

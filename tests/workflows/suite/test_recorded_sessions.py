@@ -67,7 +67,7 @@ def going_on_from(session_id: str, turn_id: str | None, model: str) -> Scenario:
     )
 
 
-async def test_a_run_goes_on_from_a_recorded_turn_and_costs_what_it_adds(
+async def test_a_run_goes_on_from_a_recorded_turn_and_costs_only_its_own_calls(
     stack: SessionStack, scripted: Scripted
 ) -> None:
     agent = scripted(
@@ -92,9 +92,9 @@ async def test_a_run_goes_on_from_a_recorded_turn_and_costs_what_it_adds(
     turns = await SessionStore(stack.database).turns(session_id, leaf_turn_id=stored.head.head_turn_id or "", limit=9)
     answers = [turn.assistant_message.text for turn in turns if turn.assistant_message]
     assert answers == [GREETING, "We have Emma.", "On shelf 7."]
-    bought = agent.journal[2:] + caller.journal
+    calls = agent.journal[2:] + caller.journal
     [run] = (await played.runs()).values()
-    assert run.cost.total == stored.head.cost.total == Decimal(18 * len(bought))
+    assert run.cost.total == stored.head.cost.total == Decimal(18 * len(calls))
 
 
 async def test_a_suite_that_is_reset_does_not_start_an_erased_session_again(
@@ -112,7 +112,7 @@ async def test_a_suite_that_is_reset_does_not_start_an_erased_session_again(
     played = await suites.start(suite)
     await played.handle.result()
     [session_id] = played.session_ids
-    bought = len(agent.journal) + len(caller.journal)
+    calls = len(agent.journal) + len(caller.journal)
     await forgotten(stack.client, session_workflow_id(session_id))
     assert await ErasureStore(stack.database).erase(ORGANIZATION, session_id)
 
@@ -131,5 +131,5 @@ async def test_a_suite_that_is_reset_does_not_start_an_erased_session_again(
     await again.result()
     assert not await is_known(stack.client, session_workflow_id(session_id))
     assert await SessionStore(stack.database).find(ORGANIZATION, session_id) is None
-    assert len(agent.journal) + len(caller.journal) == bought
+    assert len(agent.journal) + len(caller.journal) == calls
     assert await played.outcomes() == {"goes-on 1": "passed"}, "the first outcome of a run stays"

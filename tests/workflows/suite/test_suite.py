@@ -38,7 +38,7 @@ async def stack(client: Client, players: Players) -> AsyncIterator[SuiteStack]:
     assert not results.replay_failures, f"these suites were not deterministic: {results.replay_failures}"
 
 
-async def test_every_run_is_played_judged_and_written_down_once(stack: SuiteStack, players: Players) -> None:
+async def test_every_run_is_played_judged_and_recorded_once(stack: SuiteStack, players: Players) -> None:
     players.finds = lambda judged: "failed" if judged.scenario.id == "hopeless" else "passed"
     suite = await stack.start(suite_of(scenario("easy", repeats=3), scenario("hopeless")))
     result = await suite.handle.result()
@@ -56,7 +56,7 @@ async def test_every_run_is_played_judged_and_written_down_once(stack: SuiteStac
     assert (stored.status, stored.outcome) == ("completed", "failed")
 
 
-async def test_session_of_a_run_is_the_agents_with_the_scenarios_context_and_is_found_by_its_suite(
+async def test_session_of_a_run_has_the_scenarios_context_and_is_found_by_its_suite(
     stack: SuiteStack, players: Players
 ) -> None:
     wanted = scenario("anna").model_copy(update={"context": {"first_name": "Anna"}})
@@ -88,7 +88,7 @@ async def test_results_are_written_while_others_are_under_way(stack: SuiteStack,
     await suite.handle.result()
 
 
-async def test_never_more_sessions_at_once_than_the_suite_says(stack: SuiteStack, players: Players) -> None:
+async def test_sessions_at_once_never_exceed_the_concurrency_of_the_suite(stack: SuiteStack, players: Players) -> None:
     suite = await stack.start(suite_of(scenario("a", repeats=12), concurrency=3))
     await suite.handle.result()
     assert len(players.played) == 12
@@ -112,7 +112,7 @@ async def test_paused_suite_finishes_what_is_under_way_and_starts_nothing_until_
     assert (await suite.handle.result()).passed == 3
 
 
-async def test_cancelled_suite_ends_its_sessions_and_judges_nobody(stack: SuiteStack, players: Players) -> None:
+async def test_cancelled_suite_ends_its_sessions_and_judges_none(stack: SuiteStack, players: Players) -> None:
     players.open = False
     suite = await stack.start(suite_of(scenario("a", repeats=5), concurrency=2))
     await suite.until(lambda progress: progress.running == 2)
@@ -142,7 +142,7 @@ async def test_cancellation_by_temporal_itself_ends_the_suite_cleanly(stack: Sui
     assert (await suite.stored()).status == "cancelled"
 
 
-async def test_budget_stops_new_runs_and_is_passed_by_less_than_a_call(stack: SuiteStack, players: Players) -> None:
+async def test_budget_stops_new_runs_and_is_exceeded_by_less_than_a_call(stack: SuiteStack, players: Players) -> None:
     players.calls = lambda start: ["0.10"] * 7
     players.judge_costs = "0.10"
     suite = await stack.start(suite_of(scenario("a", repeats=30), concurrency=8, budget="4.00"))
@@ -156,7 +156,7 @@ async def test_budget_stops_new_runs_and_is_passed_by_less_than_a_call(stack: Su
     assert result.outcome == "inconclusive"
 
 
-async def test_the_record_of_a_run_tells_what_it_holds_of_the_budget(stack: SuiteStack, players: Players) -> None:
+async def test_the_record_of_a_run_shows_its_held_budget(stack: SuiteStack, players: Players) -> None:
     players.open = False
     limited = scenario("a", repeats=9).model_copy(update={"limits": CallerLimits(max_cost_usd=Decimal("0.10"))})
     suite = await stack.start(suite_of(limited, concurrency=2, budget="1.00"))
@@ -191,14 +191,14 @@ async def test_session_that_used_up_the_budget_is_checked_and_not_judged(stack: 
     ]
 
 
-async def test_judge_that_fails_leaves_a_run_inconclusive_and_says_why(stack: SuiteStack, players: Players) -> None:
+async def test_failing_judge_leaves_a_run_inconclusive_with_its_error(stack: SuiteStack, players: Players) -> None:
     players.judge_fails_on = "a"
     suite = await stack.start(suite_of(scenario("a")))
     assert (await suite.handle.result()).outcome == "inconclusive"
     assert (await suite.runs())["a", 1].error == "the judge refused"
 
 
-async def test_session_that_somebody_terminated_is_judged_like_any(stack: SuiteStack, players: Players) -> None:
+async def test_terminated_session_is_judged_like_any(stack: SuiteStack, players: Players) -> None:
     players.open = False
     suite = await stack.start(suite_of(scenario("a")))
     await eventually(lambda: _has_begun(stack, suite.session_ids))
@@ -206,7 +206,9 @@ async def test_session_that_somebody_terminated_is_judged_like_any(stack: SuiteS
     assert (await suite.handle.result()).passed == 1
 
 
-async def test_run_whose_past_is_gone_is_inconclusive_and_says_why(stack: SuiteStack, players: Players) -> None:
+async def test_run_whose_recorded_session_is_gone_is_inconclusive_with_an_error(
+    stack: SuiteStack, players: Players
+) -> None:
     lost = scenario("lost").model_copy(update={"history": RecordedStart(session="ses_erased")})
     suite = await stack.start(suite_of(lost, scenario("a")))
     result = await suite.handle.result()
@@ -216,7 +218,7 @@ async def test_run_whose_past_is_gone_is_inconclusive_and_says_why(stack: SuiteS
     assert [each.scenario.id for each in players.judged] == ["a"]
 
 
-async def test_start_that_is_tried_again_finds_its_session(stack: SuiteStack, players: Players) -> None:
+async def test_retried_start_finds_its_session(stack: SuiteStack, players: Players) -> None:
     """As after a reset of the suite to before the start."""
     players.open = False
     suite_id, start = await stack.prepare(suite_of(scenario("a")))
