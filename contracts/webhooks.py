@@ -34,14 +34,13 @@ class WebhookTarget(FrozenModel):
 class DeliverWebhookInput(FrozenModel):
     """The ended session to report, and the state of its delivery after earlier runs.
 
-    `attempts` have been made so far, the last of which failed with `error`; the next one is due at `next_at`. If
-    `attempts` is None, as in older deliveries, Temporal makes all attempts within one activity.
+    `attempts` have been made so far, the last of which failed with `error`; the next one is due at `next_at`.
     """
 
     session_id: str
     organization_id: str
     target: WebhookTarget
-    attempts: int | None = None
+    attempts: int = 0
     began_at: datetime | None = None
     next_at: datetime | None = None
     error: str | None = None

@@ -7,7 +7,6 @@ from temporalio.common import RetryPolicy
 from temporalio.workflow import ActivityCancellationType
 
 from contracts.sessions import Timing
-from contracts.webhooks import DeliveryRetryPolicy
 
 STEP_ATTEMPT = timedelta(hours=1)
 """One attempt at a step: the model call has a timeout of its own, the rest is for a store that is down."""
@@ -95,21 +94,6 @@ def delivery_attempt_options(seconds: float) -> ActivityOptions:
         start_to_close_timeout=min(left, SEND_ATTEMPT),
         heartbeat_timeout=SEND_HEARTBEAT,
         retry_policy=RetryPolicy(maximum_attempts=1),
-    )
-
-
-def delivery_options(patience: DeliveryRetryPolicy) -> ActivityOptions:
-    """For a report to a receiver that may be away for hours: pauses grow fourfold, for a day."""
-    return ActivityOptions(
-        schedule_to_close_timeout=timedelta(seconds=patience.give_up_after),
-        start_to_close_timeout=SEND_ATTEMPT,
-        heartbeat_timeout=SEND_HEARTBEAT,
-        retry_policy=RetryPolicy(
-            initial_interval=timedelta(seconds=patience.first_pause),
-            backoff_coefficient=4.0,
-            maximum_interval=timedelta(seconds=patience.longest_pause),
-            maximum_attempts=0,
-        ),
     )
 
 

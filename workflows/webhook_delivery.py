@@ -17,10 +17,10 @@ from contracts.webhooks import (
     SendWebhookInput,
     webhook_id_of,
 )
-from workflows.activity_options import delivery_attempt_options, delivery_options, store_options
+from workflows.activity_options import delivery_attempt_options, store_options
 from workflows.errors import reason_of
 
-LONGEST_SLEEP = timedelta(hours=1)
+MAX_SLEEP = timedelta(hours=1)
 """Time after which a delivery that waits for its next attempt checks for a newer version of the workers."""
 PAUSE_GROWTH = 4.0
 CANCELLED = "The delivery was cancelled in Temporal before the receiver had taken the report."
@@ -33,7 +33,7 @@ class DeliverWebhookWorkflow:
     @workflow.run
     async def run(self, delivery: DeliverWebhookInput) -> DeliverWebhookResult:
         """Send the report, and record the result."""
-        result = await (self._send(delivery) if delivery.attempts is None else self._deliver(delivery))
+        result = await self._deliver(delivery)
         await workflow.execute_activity_method(
             WebhookActivities.record_delivery,
             RecordDeliveryInput(
@@ -60,7 +60,7 @@ class DeliverWebhookWorkflow:
         patience = delivery.target.patience
         began_at = delivery.began_at or workflow.now()
         gives_up_at = began_at + timedelta(seconds=patience.give_up_after)
-        attempts, error, next_at = delivery.attempts or 0, delivery.error, delivery.next_at
+        attempts, error, next_at = delivery.attempts, delivery.error, delivery.next_at
         while next_at is None or next_at < gives_up_at:
             if next_at is not None:
                 state = {"attempts": attempts, "began_at": began_at, "next_at": next_at, "error": error}
@@ -105,37 +105,7 @@ class DeliverWebhookWorkflow:
                 workflow.continue_as_new(
                     state, initial_versioning_behavior=ContinueAsNewVersioningBehavior.AUTO_UPGRADE
                 )
-            await workflow.sleep(min(left, LONGEST_SLEEP), summary=f"until attempt {(state.attempts or 0) + 1}")
-
-    async def _send(self, delivery: DeliverWebhookInput) -> DeliverWebhookResult:
-        """Have Temporal make all attempts, as deliveries of older versions do."""
-        webhook_id = webhook_id_of(delivery.session_id)
-        try:
-            sent = await workflow.execute_activity_method(
-                WebhookActivities.send_webhook,
-                SendWebhookInput(
-                    session_id=delivery.session_id,
-                    organization_id=delivery.organization_id,
-                    webhook_id=webhook_id,
-                    target=delivery.target,
-                ),
-                **delivery_options(delivery.target.patience),
-            )
-        except (ActivityError, asyncio.CancelledError) as error:
-            if is_cancelled_exception(error):
-                return DeliverWebhookResult(webhook_id=webhook_id, error=CANCELLED)
-            return DeliverWebhookResult(webhook_id=webhook_id, error=_last_failure(error))
-        return DeliverWebhookResult(webhook_id=webhook_id, status=sent.status, attempt=sent.attempt)
-
-
-def _last_failure(error: BaseException) -> str:
-    """The reason why a report was not delivered: the error of the last attempt that did not run out of time."""
-    if not isinstance(error, ActivityError):
-        return str(error)
-    timeout = error.cause
-    if isinstance(timeout, TimeoutError) and isinstance(timeout.cause, ApplicationError):
-        return timeout.cause.message
-    return reason_of(error)
+            await workflow.sleep(min(left, MAX_SLEEP), summary=f"until attempt {state.attempts + 1}")
 
 
 def _newest_failure(error: ActivityError, before: str | None) -> str:

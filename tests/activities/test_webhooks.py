@@ -16,7 +16,6 @@ from activities.network.secrets import Credentials
 from activities.webhooks import WebhookActivities
 from contracts.webhooks import (
     DeliverWebhookResult,
-    DeliveryRetryPolicy,
     SendWebhookInput,
     SendWebhookResult,
     WebhookTarget,
@@ -31,7 +30,6 @@ from domain.webhooks.session_report import MAX_REPORT_TURNS, SessionCompleted
 from domain.webhooks.signing import decode_key, sign
 from store.sessions.sessions import StoredSession
 from tests.support.conversation import BEGINNING, Conversation
-from workflows.activity_options import delivery_options
 
 AGENT: AgentDefinition = parse_definition(
     {"name": "a", "start": "hi", "nodes": {"hi": {"prompt": "Talk.", "end": True}}}
@@ -233,15 +231,3 @@ async def test_a_receiver_can_ask_for_a_longer_pause_and_not_for_a_shorter_one(
 ) -> None:
     failure = await refused(WebhookResponse(503, "Busy", retry_after=asked), attempt=attempt)
     assert failure.next_retry_delay == (timedelta(seconds=pause) if pause is not None else None)
-
-
-def test_a_report_is_tried_for_a_day_with_growing_pauses() -> None:
-    options = delivery_options(DeliveryRetryPolicy())
-    policy, day = options["retry_policy"], options["schedule_to_close_timeout"].total_seconds()
-    assert (day, policy.maximum_attempts, policy.maximum_interval) == (86_400, 0, timedelta(hours=4))
-    pauses: list[float] = []
-    while sum(pauses) < day:
-        due = policy.initial_interval.total_seconds() * policy.backoff_coefficient ** len(pauses)
-        pauses.append(min(due, 4 * 3_600))
-    assert pauses[:7] == [5, 20, 80, 320, 1_280, 5_120, 14_400]
-    assert len(pauses) == 12

@@ -75,7 +75,6 @@ class SessionLifecycle:
                     session_id=start.session_id,
                     organization_id=start.organization_id,
                     target=start.webhook,
-                    attempts=0,
                 ),
                 id=webhook_workflow_id(start.session_id),
                 id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
