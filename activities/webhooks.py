@@ -146,6 +146,7 @@ def _headers(webhook_id: str, key: bytes, body: bytes) -> dict[str, str]:
 
 
 def _delivery_failed(message: str, pause: timedelta | None = None) -> ApplicationError:
+    """The failure of an attempt. `pause` is what the receiver requests before the next one; the workflow decides."""
     return ApplicationError(message, type="webhook_failed", next_retry_delay=pause)
 
 
@@ -153,18 +154,7 @@ def _rejected(response: WebhookResponse) -> ApplicationError:
     message = f"The receiver answered {response.status} {response.reason}".rstrip() + "."
     if response.status == HTTPStatus.GONE:
         return ApplicationError(message, type="webhook_gone", non_retryable=True)
-    return _delivery_failed(message, _requested_delay(response.retry_after))
-
-
-def _requested_delay(retry_after: float | None) -> timedelta | None:
-    """The receiver's `retry-after`, if longer than the retry policy's next interval; at most its maximum interval."""
-    policy = activity.info().retry_policy
-    if retry_after is None or policy is None or policy.maximum_interval is None:
-        return None
-    growth = policy.backoff_coefficient ** (activity.info().attempt - 1)
-    next_interval = policy.initial_interval.total_seconds() * growth
-    delay = min(retry_after, policy.maximum_interval.total_seconds())
-    return timedelta(seconds=delay) if delay > next_interval else None
+    return _delivery_failed(message, None if response.retry_after is None else timedelta(seconds=response.retry_after))
 
 
 def _completed_session(session: "StoredSession", head: SessionHead, turns: list[Turn]) -> CompletedSession:

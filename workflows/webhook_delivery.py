@@ -77,7 +77,7 @@ class DeliverWebhookWorkflow:
                 error = _newest_failure(failed, error)
                 if _is_final(failed):
                     break
-                next_at = workflow.now() + _pause(failed, patience, attempts)
+                next_at = workflow.now() + pause_after(attempts, patience, _requested_pause(failed))
                 workflow.set_current_details(
                     f"Attempt {attempts} failed: {error}\n\nThe next one is due at {next_at:%Y-%m-%d %H:%M:%S} UTC."
                 )
@@ -119,8 +119,12 @@ def _is_final(error: ActivityError) -> bool:
     return isinstance(error.cause, ApplicationError) and error.cause.non_retryable
 
 
-def _pause(error: ActivityError, patience: DeliveryRetryPolicy, attempts: int) -> timedelta:
-    """The pause before the next attempt: as long as the receiver asks for, or four times the one before."""
-    asked = error.cause.next_retry_delay if isinstance(error.cause, ApplicationError) else None
+def pause_after(attempts: int, patience: DeliveryRetryPolicy, requested: timedelta | None = None) -> timedelta:
+    """The pause after so many attempts: four times the one before, or longer if the receiver requests it."""
     grown = patience.first_pause * PAUSE_GROWTH ** min(attempts - 1, 20)
-    return asked or timedelta(seconds=min(grown, patience.longest_pause))
+    seconds = max(grown, requested.total_seconds() if requested is not None else 0.0)
+    return timedelta(seconds=min(seconds, patience.longest_pause))
+
+
+def _requested_pause(error: ActivityError) -> timedelta | None:
+    return error.cause.next_retry_delay if isinstance(error.cause, ApplicationError) else None

@@ -32,7 +32,7 @@ from tests.support.provider import ScriptedModel, TextReply
 from tests.support.session_stack import ORGANIZATION, SessionHandle, SessionStack
 from tests.support.waiting import eventually
 from tests.workflows.session.killable_worker import KillPoint, killable_worker
-from workflows.webhook_delivery import DeliverWebhookWorkflow
+from workflows.webhook_delivery import CANCELLED, DeliverWebhookWorkflow, pause_after
 
 Scripted = Callable[..., ScriptedModel]
 Json = dict[str, Any]
@@ -339,6 +339,50 @@ async def test_a_delivery_that_resumes_after_its_time_limit_ends(
         result = await delivered(session)
     assert (result.status, result.error) == (None, "The receiver answered 503 Service Unavailable.")
     assert len(receiver.journal) == 1
+
+
+def test_pauses_between_attempts_grow_and_end_after_a_day() -> None:
+    patience, pauses = DeliveryRetryPolicy(), list[float]()
+    while sum(pauses) < patience.give_up_after:
+        pauses.append(pause_after(len(pauses) + 1, patience).total_seconds())
+    assert (patience.give_up_after, pauses[:7]) == (86_400, [5, 20, 80, 320, 1_280, 5_120, 14_400])
+    assert len(pauses) == 12
+
+
+@pytest.mark.parametrize(
+    ("requested", "attempts", "pause"),
+    [(0, 1, 5), (4, 1, 5), (60, 1, 60), (60, 3, 80), (600, 3, 600), (10**9, 1, 4 * 3_600)],
+)
+def test_a_receiver_can_request_a_longer_pause_and_not_a_shorter_one(
+    requested: float, attempts: int, pause: float
+) -> None:
+    assert pause_after(attempts, DeliveryRetryPolicy(), timedelta(seconds=requested)) == timedelta(seconds=pause)
+
+
+@pytest.mark.parametrize(("requested", "pause"), [(600, 600), (2, 30)])
+async def test_a_delivery_waits_as_long_as_its_receiver_requests(
+    stack: SessionStack, httpserver: HTTPServer, requested: int, pause: int
+) -> None:
+    answer = Response("", status=503, headers={"retry-after": str(requested)})
+    httpserver.expect_request("/hook").respond_with_response(answer)
+    patience = DeliveryRetryPolicy(first_pause=30.0)
+    target = WebhookTarget(url=httpserver.url_for("/hook"), secret="HOOK_KEY", patience=patience)
+    session = await stack.open(webhook=target)
+    await session.end()
+    await session.handle.result()
+    delivery = stack.client.get_workflow_handle(webhook_workflow_id(session.id))
+
+    async def timers() -> list[timedelta]:
+        return [
+            event.timer_started_event_attributes.start_to_fire_timeout.ToTimedelta()
+            for event in (await delivery.fetch_history()).events
+            if event.event_type == EventType.EVENT_TYPE_TIMER_STARTED
+        ]
+
+    [waited] = await eventually(timers)
+    assert timedelta(seconds=pause - 1) < waited <= timedelta(seconds=pause)
+    await delivery.cancel()
+    assert (await delivered(session)).error == CANCELLED
 
 
 async def test_a_session_without_a_webhook_sends_no_report(stack: SessionStack) -> None:
