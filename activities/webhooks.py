@@ -101,7 +101,7 @@ class WebhookActivities:
             raise _delivery_failed(str(failure)) from None
         if not 200 <= response.status < 300:
             raise _rejected(response)
-        return SendWebhookResult(status=response.status, attempt=activity.info().attempt)
+        return SendWebhookResult(status=response.status)
 
     @activity.defn
     async def record_delivery(self, input: RecordDeliveryInput) -> None:

@@ -56,10 +56,9 @@ class SendWebhookInput(FrozenModel):
 
 
 class SendWebhookResult(FrozenModel):
-    """HTTP status and attempt with which the receiver accepted the report."""
+    """The HTTP status with which the receiver accepted the report."""
 
     status: int
-    attempt: int
 
 
 class DeliverWebhookResult(FrozenModel):

@@ -1,7 +1,7 @@
 """One attempt to send a report: the request, and the handling of each response."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -106,12 +106,10 @@ async def send(
     receiver: Receiver,
     sessions: Sessions | None = None,
     *,
-    attempt: int = 1,
     input: SendWebhookInput = INPUT,
     installation_secret: str | None = None,
 ) -> SendWebhookResult:
     environment = ActivityEnvironment()
-    environment.info = replace(environment.info, attempt=attempt)
     webhooks = WebhookActivities(
         sessions=sessions or Sessions(ended()),
         deliveries=NoDeliveries(),
@@ -184,7 +182,7 @@ async def test_the_transcript_of_a_long_session_is_cut_to_its_newest_turns() -> 
 
 @pytest.mark.parametrize("status", [200, 202, 204, 299])
 async def test_a_2xx_status_is_a_success(status: int) -> None:
-    assert await send(Receiver(WebhookResponse(status, "")), attempt=3) == SendWebhookResult(status=status, attempt=3)
+    assert await send(Receiver(WebhookResponse(status, ""))) == SendWebhookResult(status=status)
 
 
 @pytest.mark.parametrize("status", [100, 301, 400, 401, 403, 404, 408, 409, 422, 429, 500, 502, 503])

@@ -34,7 +34,7 @@ def webhook_records() -> tuple[FrozenModel, ...]:
             error="The receiver answered 500.",
         ),
         SendWebhookInput(session_id="ses_1", organization_id="org_1", webhook_id="msg_1", target=TARGET),
-        SendWebhookResult(status=204, attempt=3),
+        SendWebhookResult(status=204),
         RESULT,
         RecordDeliveryInput(session_id="ses_1", organization_id="org_1", at=AT, result=RESULT),
     )
