@@ -1,20 +1,20 @@
-# Everything Playhead needs is one of these commands. Each sets up what is missing first, and nothing twice.
+# The commands of this repository. Each sets up what is missing first, and nothing twice.
 #
 #   make demo    a conversation that survives a killed worker, is rewound, and is billed once
-#   make dev     the whole stack on this machine, to stay (Ctrl-C ends it)
+#   make dev     the whole stack on this machine, until Ctrl-C
 #   make test    all tests           make test ARGS="tests/domain -k rewind" for some
-#   make test-fast  the tests of everyday work, in under three minutes on two quiet cores: everything that needs
+#   make test-fast  all tests but the slow ones, in under three minutes on two quiet cores: everything that needs
 #                no Temporal server, on SQLite only; a sample of workflows and API; one whole stack
-#   make test-clients  conversations of the clients that take minutes to install: promptfoo, pipecat and others
-#   make fuzz    random agents, suites, exports and webhooks for a minute each, at once; FUZZ_SECONDS=600 for longer
+#   make test-clients  conversations with clients that take minutes to install: promptfoo, pipecat and others
+#   make fuzz    random agents, suites, exports and webhooks for a minute each, in parallel; FUZZ_SECONDS=600 for longer
 #   make check   format, lint, types, layers, generated code
 #   make fmt     generate the blocking client, format, and repair what can be repaired
 #   make web     check, test and build the page (needs Node 20.19 or newer, with npm); demo, dev and test build it too
-#   make openapi write web/openapi.json and the page's types anew from the API (types only where npm is there)
-#   make screenshots  the pictures of the page in README and docs/page.md anew (needs Chromium)
-#   make bench   latency and throughput against the floor
-#   make bench-peers  the same conversation in what people would pick instead; installs 500 MB into build/peers-venv
-#   make lock    make the lock files anew from pyproject.toml (LOCK_FLAGS=--upgrade to take newer releases)
+#   make openapi regenerate web/openapi.json and the page's types from the API (types only where npm is there)
+#   make screenshots  retake the pictures of the page in README and docs/page.md (needs Chromium)
+#   make bench   latency and throughput, compared with bare Temporal
+#   make bench-peers  the same conversation in other frameworks; installs 500 MB into build/peers-venv
+#   make lock    regenerate the lock files from pyproject.toml (LOCK_FLAGS=--upgrade to take newer releases)
 #   make clean   remove what these commands made, except conversations (.playhead/)
 #
 # Needs Python 3.11 or newer; PYTHON=/path/to/python chooses one.
@@ -84,7 +84,7 @@ web:
 	@cd web && npm run --silent check && npm test --silent
 	@$(MAKE) --silent $(PAGE)
 
-# The page, where npm is there to build it; nothing else waits for it or fails with it.
+# The page, if npm can build it; nothing else waits for it or fails with it.
 page: $(READY)
 	@if command -v npm >/dev/null; then \
 	  .venv/bin/python -c '$(WITH_LOCK)' $(MAKE) --silent --no-print-directory $(PAGE) \

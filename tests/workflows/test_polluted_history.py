@@ -42,6 +42,11 @@ class Notes:
         self._notes.append(note)
         return self._notes
 
+    @workflow.query
+    def count(self) -> int:
+        """The number of notes."""
+        return len(self._notes)
+
     @workflow.signal
     async def look(self) -> None:
         """Cause a workflow task."""
@@ -63,6 +68,8 @@ async def test_a_reset_repairs_a_history_that_a_worker_polluted(tmp_path: Path) 
             await written(notes, "Two")
             assert await written(notes, "Three") == ["One", "Two", "Three"]
             await history_with(notes, TIMER_STARTED, times=2)
+            # Answered once the last task is acknowledged: the worker evicts the workflow if the server dies before that.
+            assert await notes.query(Notes.count) == 3
             stopped(server)
             restored(tmp_path / "backup", "temporal.db", tmp_path)
             server = started(tmp_path, port)

@@ -169,6 +169,8 @@ async def test_a_slow_query_is_cancelled_before_the_next_run_is_queried(
         waiting.append(handle.id)
         most.append(len(waiting))
         try:
+            if len(most) == 1:
+                await asyncio.Event().wait()  # until it is cancelled
             return await ask(handle)
         finally:
             waiting.pop()
@@ -190,6 +192,8 @@ async def test_a_run_that_has_answered_a_query_is_queried_once(
 
     async def note(handle: session_client.Handle) -> TimelineView:
         asked.append(handle.id)
+        if len(asked) == 1:
+            await asyncio.Event().wait()  # until it is cancelled
         return await ask(handle)
 
     monkeypatch.setattr(session_client, "_timeline_of", note)
