@@ -68,7 +68,7 @@ async def test_a_reset_repairs_a_history_that_a_worker_polluted(tmp_path: Path) 
             await written(notes, "Two")
             assert await written(notes, "Three") == ["One", "Two", "Three"]
             await history_with(notes, TIMER_STARTED, times=2)
-            # Answered once the last task is acknowledged: the worker evicts the workflow if the server dies before that.
+            # Answered once the last task is acknowledged: a worker evicts the workflow if the server dies before that.
             assert await notes.query(Notes.count) == 3
             stopped(server)
             restored(tmp_path / "backup", "temporal.db", tmp_path)
