@@ -35,6 +35,15 @@ export const PURPOSES: Record<string, string> = {
   summary: 'summaries',
 }
 
+/** The same of one session. */
+export const SESSION_PURPOSES: Record<string, string> = {
+  turn: 'agent',
+  extraction: 'reading variables at the end',
+  caller: 'simulated user',
+  judge: 'judge',
+  summary: 'summaries',
+}
+
 /** The time of day for today, else the day. */
 export function when(at: string): string {
   const date = new Date(at)

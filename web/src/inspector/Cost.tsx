@@ -7,10 +7,8 @@ import { useSession } from '../timeline/store.ts'
 import { join } from '../ui/controls.tsx'
 import { Money } from '../ui/Money.tsx'
 import { Badge, Loading, ProblemNote } from '../ui/states.tsx'
-import { plural } from '../words.ts'
+import { plural, SESSION_PURPOSES } from '../words.ts'
 import type { TabProps } from './Inspector.tsx'
-
-const PURPOSES: Record<string, string> = { extraction: 'reading variables at the end', caller: 'simulated user', judge: 'judge', summary: 'summaries' }
 
 export function Cost({ store, selection, turn, upTo }: TabProps) {
   const { id } = store.getState()
@@ -54,7 +52,7 @@ export function Cost({ store, selection, turn, upTo }: TabProps) {
         <Line label="Discarded branches" amount={spent.discarded} places={places} />
         <Line label="Beside the turns" amount={spent.auxiliary} places={places} />
         {[...spent.auxiliaryByPurpose].map(([purpose, amount]) => (
-          <Line key={purpose} label={PURPOSES[purpose] ?? purpose} amount={amount} places={places} deep />
+          <Line key={purpose} label={SESSION_PURPOSES[purpose] ?? purpose} amount={amount} places={places} deep />
         ))}
       </dl>
       {!settled && <Badge kind="warn">not settled yet: the ledger is up to two seconds behind</Badge>}

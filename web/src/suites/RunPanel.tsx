@@ -15,7 +15,7 @@ import { Button, IconButton } from '../ui/controls.tsx'
 import { Money } from '../ui/Money.tsx'
 import { Json } from '../ui/Json.tsx'
 import { Badge, CopyButton, StatusShape } from '../ui/states.tsx'
-import { duration, plural, reason, STATUS } from '../words.ts'
+import { duration, plural, reason, SESSION_PURPOSES, STATUS } from '../words.ts'
 import { Replay } from './Replay.tsx'
 import { quotedTurns } from './runs.ts'
 
@@ -152,7 +152,7 @@ export function RunPanel({ suite, run, turn, select, close, walk }: RunPanelProp
           <p className="flex flex-wrap gap-x-3 text-meta text-muted">
             {costs.filter(({ purpose, amount }) => purpose === 'turn' || amount.value > 0n || amount.unpriced.length > 0).map(({ purpose, amount }) => (
               <span key={purpose}>
-                {purpose === 'turn' ? 'agent' : purpose} <Money amount={amount} places={places} />
+                {SESSION_PURPOSES[purpose]} <Money amount={amount} places={places} />
               </span>
             ))}
           </p>
