@@ -58,7 +58,7 @@ class ToolDispatcher:
 
     @cached_property
     def _mcp(self) -> "McpTools":
-        from activities.tool_clients.mcp import McpTools  # noqa: PLC0415  # takes a second; most workers need none
+        from activities.tool_clients.mcp import McpTools  # noqa: PLC0415  # half a second; most workers need none
 
         return McpTools(guard=self.guard, credentials=self.credentials)
 

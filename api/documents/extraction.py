@@ -160,7 +160,7 @@ class _HtmlReader(HTMLParser):
 
 
 def _pdf(content: bytes) -> Iterator[Section]:
-    from pypdf import PdfReader, errors  # noqa: PLC0415  # half a second that other formats do not need
+    from pypdf import PdfReader, errors  # noqa: PLC0415  # the API imports this module, and reads no PDF itself
 
     encrypted = UnreadableDocument("encrypted", "is encrypted; save it without a password")
     try:

@@ -36,9 +36,9 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 @asynccontextmanager
-async def server(**limits: float) -> AsyncIterator[int]:
+async def server(limits: ConnectionLimits | None = None) -> AsyncIterator[int]:
     """The port of a server with these limits."""
-    allowed = ConnectionLimits(**limits)  # type: ignore[arg-type]  # some fields are integers
+    allowed = limits or ConnectionLimits()
     config = uvicorn.Config(application, http=limited_protocol(allowed), ws="none", lifespan="off", log_config=None)
     running = uvicorn.Server(config)
     with listening_socket("127.0.0.1", 0) as listener:
@@ -123,7 +123,7 @@ async def test_bytes_that_are_not_http_are_answered_with_400() -> None:
 
 
 async def test_head_that_drips_is_answered_with_408() -> None:
-    async with server(head_seconds=0.3) as port:
+    async with server(ConnectionLimits(head_seconds=0.3)) as port:
         answer = await answer_to(port, HEAD, *[b"x: y\r\n"] * 20, pause=0.1)
         assert answer.startswith(b"HTTP/1.1 408 "), answer[:200]
 
@@ -131,7 +131,7 @@ async def test_head_that_drips_is_answered_with_408() -> None:
 @pytest.mark.parametrize("path", [b"/v1/chat/completions", b"/v1//responses/?x=1"])
 async def test_connection_limits_are_answered_in_openais_format_below_its_paths(path: bytes) -> None:
     head = b"POST " + path + b" HTTP/1.1\r\nhost: a\r\n"
-    async with server(head_seconds=0.3) as port:
+    async with server(ConnectionLimits(head_seconds=0.3)) as port:
         for status, parts in ((431, [head + b"x: " + b"a" * 40_000]), (408, [head, *[b"x: y\r\n"] * 8])):
             answer = await answer_to(port, *parts, pause=0.1)
             assert answer.startswith(b"HTTP/1.1 %d " % status), answer[:200]
@@ -141,26 +141,26 @@ async def test_connection_limits_are_answered_in_openais_format_below_its_paths(
 
 
 async def test_connection_without_a_request_is_closed() -> None:
-    async with server(first_byte_seconds=0.2) as port:
+    async with server(ConnectionLimits(first_byte_seconds=0.2)) as port:
         assert await answer_to(port) == b""
 
 
 async def test_body_that_drips_is_answered_with_408() -> None:
-    async with server(body_seconds=0.4, min_body_rate=1_000) as port:
+    async with server(ConnectionLimits(body_seconds=0.4, min_body_rate=1_000)) as port:
         head = HEAD + b"content-length: 100000\r\n\r\n"
         answer = await answer_to(port, head, *[b"a"] * 30, pause=0.1)
         assert answer.startswith(b"HTTP/1.1 408 "), answer[:200]
 
 
 async def test_body_that_comes_slowly_but_steadily_is_taken() -> None:
-    async with server(body_seconds=0.4, min_body_rate=1_000) as port:
+    async with server(ConnectionLimits(body_seconds=0.4, min_body_rate=1_000)) as port:
         head = HEAD + b"connection: close\r\ncontent-length: 10000\r\n\r\n"
         answer = await answer_to(port, head, *[b"a" * 500] * 20, pause=0.1)
         assert b"10000 bytes" in answer
 
 
 async def test_stream_and_idle_connection_outlast_all_deadlines() -> None:
-    async with server(head_seconds=0.2, body_seconds=0.2, first_byte_seconds=0.2) as port:
+    async with server(ConnectionLimits(head_seconds=0.2, body_seconds=0.2, first_byte_seconds=0.2)) as port:
         answer = await answer_to(port, b"GET /stream HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
         assert answer.count(b"piece") == 5
         async with connection(port) as (reader, writer):
@@ -171,7 +171,7 @@ async def test_stream_and_idle_connection_outlast_all_deadlines() -> None:
 
 
 async def test_half_sent_requests_give_way_to_whole_ones() -> None:
-    async with server(max_incomplete=5) as port:
+    async with server(ConnectionLimits(max_incomplete=5)) as port:
         half_sent = [await asyncio.open_connection("127.0.0.1", port) for _ in range(20)]
         for _, writer in half_sent:
             writer.write(HEAD)
@@ -182,7 +182,7 @@ async def test_half_sent_requests_give_way_to_whole_ones() -> None:
 
 
 async def test_connections_over_the_limit_are_answered_with_503() -> None:
-    async with server(max_connections=3) as port:
+    async with server(ConnectionLimits(max_connections=3)) as port:
         held = [await asyncio.open_connection("127.0.0.1", port) for _ in range(3)]
         answer = await answer_to(port, b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
         assert answer.startswith(b"HTTP/1.1 503 ")
