@@ -64,8 +64,9 @@ class Site:
 
 @asynccontextmanager
 async def two_apis(running_api: RunningApi, other_store: RunningApi) -> AsyncIterator[Site]:
-    """Two APIs behind a proxy at 127.0.0.1, which share the store and Temporal only."""
+    """Two APIs behind a proxy at 127.0.0.1, which share the store and Temporal only. No token is left in the store."""
     clock = SetClock()
+    await revoke_tokens(running_api.database, clock.now)
     settings = running_api.settings.model_validate(
         {**running_api.settings.model_dump(), "trusted_proxies": ("127.0.0.1",)}
     )
@@ -128,6 +129,13 @@ class Widget:
         """The preflight of a browser before a request."""
         asked = {"Access-Control-Request-Method": method, "Access-Control-Request-Headers": "content-type"}
         return await self.http.options(path, headers=asked)
+
+
+async def revoke_tokens(database: Database, at: datetime) -> None:
+    """Revoke all tokens: a preflight of an opening is for the origins of any token, also one of an earlier test."""
+    tokens = EmbedStore(database)
+    for token in await tokens.list():
+        await tokens.revoke(token.id, at)
 
 
 async def forget_rates(database: Database) -> None:
