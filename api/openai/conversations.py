@@ -171,13 +171,13 @@ class _Candidate:
 
     @property
     def is_busy(self) -> bool:
-        """True when a message that was not stopped is under way there, or the session has ended."""
-        return self.rank >= _PENDING
+        """True when a message that was not stopped is under way there."""
+        return self.rank in (_PENDING, _BUSY)
 
     @property
     def key(self) -> tuple[bool, bool, int, int]:
-        """Sessions that are not busy first, then those with the same system messages."""
-        return (self.is_busy, not self.has_same_system, self.rank, self.order)
+        """Sessions that are neither busy nor ended first, then those with the same system messages."""
+        return (self.is_busy or self.rank == _ENDED, not self.has_same_system, self.rank, self.order)
 
 
 _NEWEST: Final = 0
@@ -481,7 +481,7 @@ def context_of(session: StoredSession) -> dict[str, JsonValue]:
 def _best(candidates: Sequence[_Candidate]) -> Place:
     best = min(candidates, key=lambda each: each.key)
     is_unclear = best.may_be_of_others or sum(each.is_busy for each in candidates) > 1
-    if best.rank in (_PENDING, _BUSY) and is_unclear:
+    if best.is_busy and is_unclear:
         raise Problem(
             "turn_in_progress",
             "Messages are under way in all sessions with this conversation. Send the message again in a second, or "

@@ -125,6 +125,26 @@ async def test_a_barge_in_does_not_wait_for_the_reply_to_stop(
         assert await turns_of(caller, answer["session_id"]) == statuses
 
 
+async def test_a_barge_in_is_not_taken_for_one_in_an_ended_session_with_the_same_messages(
+    caller: Caller, scripted: Scripted
+) -> None:
+    """A test that is run again says what it said before."""
+    model = scripted(TextReply("Hello."), TextReply(REPLY))
+    await caller.push(library(model.string))
+    history: list[object] = [user("Hi"), assistant("Hello."), user("When?")]
+    await ask(caller, user("Hi"))
+    before = await ask(caller, *history)
+    await caller.end(before["session_id"])
+    model.script(TextReply("Hello."), TextReply(REPLY, gate=(gate := Gate())), TextReply("On Sundays at ten."))
+    now = await ask(caller, user("Hi"))
+    streaming = asyncio.create_task(caller.http.post("/v1/chat/completions", json=body(*history, stream=True)))
+    await gate.reached()
+    answer = await ask(caller, *history, assistant(RECEIVED), user("And on Sundays?"))
+    assert (answer["session_id"], said(answer)) == (now["session_id"], "On Sundays at ten.")
+    assert now["session_id"] != before["session_id"]
+    assert '"finish_reason":"length"' in (await streaming).text
+
+
 async def test_a_reply_that_only_the_client_cut_can_be_continued(caller: Caller, scripted: Scripted) -> None:
     """A voice platform stops speaking long after the model has finished."""
     await caller.push(library(scripted(TextReply(REPLY), TextReply("On Sundays at ten.")).string))

@@ -46,8 +46,8 @@ export function dollars(amount: bigint): string {
 }
 
 /**
- * The decimals of the amounts of a column: two where none is below a dollar, except zero; else as many as the largest
- * needs, at least four.
+ * The decimals of the amounts of a column: none where all are zero, two where none is below a dollar, except zero; else
+ * as many as the largest needs, at least four.
  */
 export function placesOf(amounts: Iterable<bigint>): number {
   let [largest, isPart] = [0n, false]
@@ -56,6 +56,7 @@ export function placesOf(amounts: Iterable<bigint>): number {
     if (size > largest) largest = size
     if (size > 0n && size < ONE) isPart = true
   }
+  if (largest === 0n) return 0
   if (!isPart) return 2
   return Math.max(MIN_PLACES, dollars(largest).split('.')[1]?.length ?? 0)
 }
@@ -68,7 +69,8 @@ export function fixed(amount: bigint, places: number): string {
   const rounded = (size + unit / 2n) / unit
   if (rounded === 0n && size > 0n) return `< ${fixed(unit, places)}`
   const scale = 10n ** BigInt(places)
-  return `${sign}$${rounded / scale}.${(rounded % scale).toString().padStart(places, '0')}`
+  const fraction = places === 0 ? '' : `.${(rounded % scale).toString().padStart(places, '0')}`
+  return `${sign}$${rounded / scale}${fraction}`
 }
 
 export const sum = (amounts: Iterable<bigint>): bigint => {
