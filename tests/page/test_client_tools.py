@@ -12,18 +12,23 @@ from tests.page.long_session import long_session
 from tests.page.stack import PageStack
 from tests.support.client_tool_agent import TRANSFER
 from tests.support.provider import TextReply, ToolCallReply
+from tests.support.running_api import Json
 
-TRANSFERS = shop(
-    "transfers",
-    "transfers",
-    tools={"transfer": TRANSFER},
-    nodes={"counter": {"prompt": "Help.", "greeting": "Good day.", "tools": ["transfer"]}},
-)
 SALES = json.dumps({"to": "sales"})
 
 
+def transfers(name: str) -> Json:
+    """An agent that transfers calls with a tool of its client, and a model of the same name."""
+    return shop(
+        name,
+        name,
+        tools={"transfer": TRANSFER},
+        nodes={"counter": {"prompt": "Help.", "greeting": "Good day.", "tools": ["transfer"]}},
+    )
+
+
 async def test_the_result_of_a_client_tool_is_given_by_hand(stack: PageStack, ada: Person) -> None:
-    await stack.caller.push(TRANSFERS)
+    await stack.caller.push(transfers("transfers"))
     model = stack.model("transfers")
     session_id = await ada.start("transfers")
     await expect(ada.turn(0)).to_contain_text("Good day.")
@@ -61,7 +66,7 @@ async def test_the_result_of_a_client_tool_is_given_by_hand(stack: PageStack, ad
 async def test_a_message_before_the_session_is_loaded_also_offers_the_client_tools(
     stack: PageStack, ada: Person
 ) -> None:
-    await stack.caller.push(TRANSFERS | {"name": "transfers-early"})
+    await stack.caller.push(transfers("transfers-early"))
     session = await stack.caller.open("transfers-early")
     read = asyncio.Event()
 
@@ -70,7 +75,7 @@ async def test_a_message_before_the_session_is_loaded_also_offers_the_client_too
         await route.continue_()
 
     await ada.page.route(re.compile(f"/v1/sessions/{session['id']}(/events)?$"), hold)
-    stack.model("transfers").script(ToolCallReply("transfer", SALES), TextReply("You are through."))
+    stack.model("transfers-early").script(ToolCallReply("transfer", SALES), TextReply("You are through."))
     await ada.open(f"/sessions/{session['id']}")
     await ada.says("Sales, please.")
     await expect(ada.page.get_by_role("list", name="Messages on their way")).to_be_visible()
