@@ -32,18 +32,6 @@ async def stack(client: Client, database: Database, provider: ModelProvider) -> 
         yield running
 
 
-@pytest_asyncio.fixture(scope="module")
-async def stack_alone(
-    client: Client, provider: ModelProvider, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[SessionStack]:
-    """A worker with a store of its own, for tests that look at every session of a store or a task queue."""
-    async with (
-        store_in(tmp_path_factory.mktemp("alone")) as database,
-        working_stack(client, database, f"alone-{uuid4().hex[:8]}") as running,
-    ):
-        yield running
-
-
 @asynccontextmanager
 async def working_stack(client: Client, database: Database, task_queue: str) -> AsyncIterator[SessionStack]:
     """A worker while the block runs. Afterwards all its sessions are replayed."""

@@ -1,17 +1,18 @@
 """The reconciler on real sessions: what is over in Temporal ends in the store, and what was paid for is billed."""
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
 import pytest
+import pytest_asyncio
 from sqlalchemy import Connection, delete, update
 from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.enums.v1 import EventType
 from temporalio.api.workflowservice.v1 import ResetWorkflowExecutionRequest
-from temporalio.client import WorkflowHandle
+from temporalio.client import Client, WorkflowHandle
 
 from activities import reconciler as reconciler_module
 from activities.reconciler import Reconciler, ReconcilerOptions
@@ -24,19 +25,26 @@ from store.reconciliation import LOST_REPLY_OF_CLOSED
 from store.sessions.sessions import SessionStore, StoredSession
 from store.sessions.steps import StepStore
 from tests.support.closed_sessions import closed, forgotten
-from tests.support.provider import Gate, ScriptedModel, TextReply
-from tests.support.session_stack import QUICK, SessionHandle, SessionStack
+from tests.support.provider import Gate, ModelProvider, ScriptedModel, TextReply
+from tests.support.session_stack import QUICK, SessionHandle, SessionStack, store_in
 from tests.support.waiting import eventually
+from tests.workflows.conftest import working_stack
 
 NOW = ReconcilerOptions(grace=timedelta(0), is_bounded=False)
 LATE = QUICK.model_copy(update={"settle_within": 60.0})
 """Only the greeting is settled at once: everything after it waits for a minute."""
 
 
-@pytest.fixture
-def stack(stack_alone: SessionStack) -> SessionStack:
-    """Every session of the store is looked at: there are none but those of these tests."""
-    return stack_alone
+@pytest_asyncio.fixture(scope="module")
+async def stack(
+    client: Client, provider: ModelProvider, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[SessionStack]:
+    """A worker with a store of its own: every session of it is looked at."""
+    async with (
+        store_in(tmp_path_factory.mktemp("alone")) as database,
+        working_stack(client, database, f"alone-{uuid4().hex[:8]}") as running,
+    ):
+        yield running
 
 
 def reconciler(stack: SessionStack) -> Reconciler:

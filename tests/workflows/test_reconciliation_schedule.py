@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from structlog.testing import capture_logs
@@ -19,15 +20,24 @@ from playhead.services.reconciliation import (
 )
 from playhead.temporal.reconciliation_schedule import keep_schedule
 from store.reconciliation import ReconciliationStore
+from tests.support.provider import ModelProvider
 from tests.support.session_stack import SessionStack, store_in
 from tests.support.waiting import eventually
+from tests.workflows.conftest import working_stack
 
 HOUR = 3_600.0
 
 
 @pytest.fixture
-def stack(stack_alone: SessionStack) -> SessionStack:
-    return stack_alone
+async def stack(
+    client: Client, provider: ModelProvider, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[SessionStack]:
+    """A worker with a store and a task queue of its own: the runs of a schedule are listed by its name."""
+    async with (
+        store_in(tmp_path_factory.mktemp("scheduled")) as database,
+        working_stack(client, database, f"schedule-{uuid4().hex[:8]}") as running,
+    ):
+        yield running
 
 
 @pytest.fixture

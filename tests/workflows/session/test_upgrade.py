@@ -105,16 +105,17 @@ async def test_a_session_moves_to_the_current_build_once_its_turn_is_answered(
         async with deployment.worker("old"):
             await deployment.make_current("old")
             session = await deployment.stack.open(model=model.string)
-            first = await session.say("One")
+            await session.say("One")
             await session.until_settled()
             saying = asyncio.create_task(session.say("Two"))
             await gate.reached()
+            begun = await session.status()
             await deployment.make_current("new")
             gate.open()
             second = await saying
             assert reply_text(second.turn) == "Second."
-            assert second.head.run_id == first.head.run_id, "what was begun is brought to its end by the old build"
-            await moved(session, first.head.run_id)
+            assert second.head.run_id == begun.run_id, "what was begun is brought to its end by the old build"
+            await moved(session, begun.run_id)
         third = await session.say("Three")
         assert await build_of(session.handle) == "new"
         assert [text for text, _ in await session.texts()] == [None, "One", "Two", "Three"]
