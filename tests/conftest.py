@@ -4,6 +4,7 @@ import gc
 import logging
 import signal
 from collections.abc import AsyncIterator, Generator, Iterator
+from hashlib import sha256
 from pathlib import Path
 
 import hypothesis
@@ -61,17 +62,37 @@ SMOKE_TEST = "test_conversations_outlive_the_stack"
 """The one test of `make test-fast` that starts a whole stack."""
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add `--order`, which finds tests that depend on the tests before them."""
+    parser.addoption("--order", default="", metavar="WORD", help="run the tests in an order of their own for each word")
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
     """Mark as `slow` what `make test-fast` leaves out: PostgreSQL, whole stacks, and most tests on Temporal."""
-    for item in items:
-        if _is_slow(item):
-            item.add_marker(pytest.mark.slow)
+    if _is_slow(item):
+        item.add_marker(pytest.mark.slow)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mix the files if there are several processes, so that tests that wait run beside tests that compute."""
+    word = str(config.getoption("order"))
+    if word or hasattr(config, "workerinput"):
+        items.sort(key=lambda item: _position(item, word))
 
 
 def pytest_collection_finish() -> None:
     """Freeze the garbage collector after collection: the tests are a million objects that live to the end."""
     gc.collect()
     gc.freeze()
+
+
+def _position(item: pytest.Item, word: str) -> tuple[bool, str, str]:
+    """The position of a test: PostgreSQL last, as a process needs long to go from one database to the other."""
+    file, test = (
+        sha256(f"{word} {name}".encode()).hexdigest() for name in (item.nodeid.partition("::")[0], item.nodeid)
+    )
+    return ("postgresql" in item.name, file, test if word else "")
 
 
 def _is_slow(item: pytest.Item) -> bool:
