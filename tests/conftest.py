@@ -75,9 +75,8 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mix the files if there are several processes, so that tests that wait run beside tests that compute."""
-    word = str(config.getoption("order"))
-    if word or hasattr(config, "workerinput"):
+    """Order the tests by the word of `--order`."""
+    if word := config.getoption("order"):
         items.sort(key=lambda item: _position(item, word))
 
 
@@ -87,12 +86,14 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
-def _position(item: pytest.Item, word: str) -> tuple[bool, str, str]:
+def _position(item: pytest.Item, word: str) -> tuple[bool, bytes, bytes]:
     """The position of a test: PostgreSQL last, as a process needs long to go from one database to the other."""
-    file, test = (
-        sha256(f"{word} {name}".encode()).hexdigest() for name in (item.nodeid.partition("::")[0], item.nodeid)
-    )
-    return ("postgresql" in item.name, file, test if word else "")
+    file = item.nodeid.partition("::")[0]
+    return ("postgresql" in item.name, _digest(word, file), _digest(word, item.nodeid))
+
+
+def _digest(word: str, name: str) -> bytes:
+    return sha256(f"{word} {name}".encode()).digest()
 
 
 def _is_slow(item: pytest.Item) -> bool:
