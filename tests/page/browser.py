@@ -12,7 +12,7 @@ from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Locato
 from tests.e2e.processes import CHECKOUT
 
 AXE = CHECKOUT / "web" / "node_modules" / "axe-core" / "axe.min.js"
-ROWS_BESIDE = 'aside[aria-label="Sessions"] ul > li:nth-child(n+2)'
+ROWS_BESIDE = '[role=complementary][aria-label="Sessions"] ul > li:nth-child(n+2)'
 """Rows after the first in the list of sessions beside a view: axe skips them. As a view the list is checked whole."""
 AXE_RUN = """([within, rules, exclude]) => axe.run({ include: [[within]], exclude: [[exclude]] }, {
   resultTypes: ['violations'],

@@ -57,6 +57,23 @@ async def test_sessions_and_suites_of_a_version_are_listed(stack: PageStack, ada
     await expect(link).to_be_visible()
 
 
+async def test_a_filter_that_leads_from_the_form_of_a_new_session_to_the_list_keeps_the_focus(
+    stack: PageStack, ada: Person
+) -> None:
+    """A search is typed to its end: no letter goes to the page, where `n` opens the form again."""
+    page = ada.page
+    await ada.open("/sessions/new")
+    search = page.get_by_role("searchbox", name="Search sessions")
+    await search.focus()
+    for letter in "nobody":
+        await page.keyboard.press(letter)
+    await expect(search).to_have_value("nobody")
+    await expect(search).to_be_focused()
+    await expect(page).to_have_url(re.compile(r"/sessions\?q=nobody$"))
+    await ada.sees("No session fits")
+    await ada.has_no_violations()
+
+
 async def test_usage_keeps_its_range_and_its_grouping_in_the_address(stack: PageStack, ada: Person) -> None:
     await settled_conversation(stack, shop("counted", "first"), ("A question", "An answer."))
     page = ada.page

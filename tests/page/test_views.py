@@ -35,7 +35,7 @@ async def check_view(person: Person, path: str) -> None:
     await person.open(path)
     await expect(person.page.get_by_role("heading", level=1).first).to_be_attached()
     await expect(person.page.get_by_role("status", name="Loading")).to_have_count(0)
-    await expect(person.page.locator("main")).to_have_count(1)
+    await expect(person.page.get_by_role("main")).to_have_count(1)
     await person.has_no_violations()
     wide = await person.page.evaluate("document.scrollingElement.scrollWidth - innerWidth")
     assert wide <= 0, f"{path} is {wide} px too wide"
@@ -128,7 +128,7 @@ async def test_menus_and_dialogs_are_accessible(stack: PageStack, ada: Person) -
     await expect(page.get_by_role("menu")).to_have_count(0)
     await ada.presses("e")
     await expect(ada.turn(1).get_by_role("button", name="Send again", exact=True)).to_be_visible()
-    await ada.has_no_violations(within="main")
+    await ada.has_no_violations(within="#main")
     await ada.turn(1).get_by_role("button", name="Cancel").click()
     await ada.turn(1).focus()
     await ada.presses("?")

@@ -25,15 +25,17 @@ export function SessionsPage() {
   useKeys({
     listPane: () => (matchMedia('(min-width: 1280px)').matches ? set({ listShown: !listShown }) : setPanes({ list: !drawer })),
   })
-  // With nothing open the list is the content; else it stands beside it.
-  const [Body, Content, List] = isIndex ? (['main', 'div', 'section'] as const) : (['div', 'main', 'aside'] as const)
+  // With nothing open the list is the content; else it stands beside it. These are roles of the same elements: a filter that is
+  // changed on the form of a new session, where it leads to the list, keeps the focus.
+  const [body, content, list] = isIndex ? (['main', undefined, 'region'] as const) : ([undefined, 'main', 'complementary'] as const)
   return (
     <div className="flex min-h-0 flex-1 flex-col">
-      <Body id={isIndex ? 'main' : undefined} className="relative flex min-h-0 flex-1">
+      <div id={isIndex ? 'main' : undefined} role={body} className="relative flex min-h-0 flex-1">
         {drawer && !isIndex && (
           <button type="button" aria-label="Close the list" className="absolute inset-0 z-20 bg-black/30 max-sm:hidden lg:hidden" onClick={() => setPanes({ list: false })} />
         )}
-        <List
+        <div
+          role={list}
           aria-label="Sessions"
           style={{ '--width': `${listWidth}px` } as React.CSSProperties}
           className={join(
@@ -49,11 +51,11 @@ export function SessionsPage() {
               <Splitter label="Width of the list" value={listWidth} range={[220, 480]} side="left" onChange={(width) => set({ listWidth: width })} />
             </div>
           )}
-        </List>
-        <Content id={isIndex ? undefined : 'main'} className={join('flex min-w-0 flex-1 flex-col', isIndex ? 'max-md:hidden' : drawer && 'max-sm:hidden')}>
+        </div>
+        <div id={isIndex ? undefined : 'main'} role={content} className={join('flex min-w-0 flex-1 flex-col', isIndex ? 'max-md:hidden' : drawer && 'max-sm:hidden')}>
           <Outlet />
-        </Content>
-      </Body>
+        </div>
+      </div>
       {isSession && (
         <nav aria-label="Panes" className="flex shrink-0 border-t border-line bg-surface pb-[env(safe-area-inset-bottom)] sm:hidden">
           {[

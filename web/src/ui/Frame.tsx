@@ -258,17 +258,22 @@ function KeyDialog() {
 
 /** Moves the focus to the content of a new view, unless something else has it, so that screen readers announce it. */
 function TitleReader() {
-  const path = useRouterState({ select: (state) => state.location.pathname })
+  // Resolved: the view of a location is there only once it is.
+  const path = useRouterState({ select: (state) => state.resolvedLocation?.pathname })
   const first = useRef(true)
+  const moved = useRef<HTMLElement | null>(null)
   useEffect(() => {
+    if (path === undefined) return
     if (first.current) {
       first.current = false
       return
     }
     const main = document.getElementById('main')
-    if (main && (document.activeElement === document.body || document.activeElement === null)) {
+    const focused = document.activeElement
+    if (main && (focused === null || focused === document.body || focused === moved.current)) {
       main.tabIndex = -1
       main.focus({ preventScroll: true })
+      moved.current = main
     }
   }, [path])
   return null
