@@ -16,8 +16,8 @@ from typing import IO, Any, Protocol
 import httpx2
 import pytest
 
-from playhead.temporal.dev_server import free_port
 from tests.support.forked import forked
+from tests.support.ports import free_port
 
 CHECKOUT = Path(__file__).parents[2]
 COMMAND = (sys.executable, "-c", "from playhead.cli.main import main; main()")

@@ -12,7 +12,7 @@ import httpx2
 from sqlalchemy import func, select
 
 from playhead.exit_codes import CommandFailed
-from playhead.temporal.dev_server import LOOPBACK, ServerAddresses, free_port, temporal_server
+from playhead.temporal.dev_server import LOOPBACK, ServerAddresses, temporal_server
 from store.api_keys import KeyStore
 from store.database.connection import Database
 from store.database.tables import ledger, steps
@@ -21,6 +21,7 @@ from store.suites import StoredSuite, SuiteStore
 from tests.e2e import impatient_worker
 from tests.e2e.processes import CHECKOUT, environment_of
 from tests.support.forked import ForkedProcess, run_command
+from tests.support.ports import free_port
 from tests.support.provider import ModelProvider
 from tests.support.waiting import eventually
 

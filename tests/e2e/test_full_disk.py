@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import httpx2
 import pytest
 
-from playhead.temporal.dev_server import free_port
 from tests.e2e.processes import until_seen
 from tests.e2e.services import forked_playhead, forked_service
+from tests.support.ports import free_port
 
 if TYPE_CHECKING:
     from temporalio.testing import WorkflowEnvironment

@@ -9,10 +9,10 @@ import httpx2
 import pytest
 from temporalio.client import Client
 
-from playhead.temporal.dev_server import free_port
 from tests.e2e.services import forked_playhead, forked_service
 from tests.support.api_agents import library
 from tests.support.event_stream import saying, streamed_text, types_of, watching
+from tests.support.ports import free_port
 from tests.support.postgres import running_postgres
 from tests.support.provider import Gate, ModelProvider, TextReply
 from tests.support.running_api import Caller, done

@@ -6,9 +6,9 @@ import httpx2
 import pytest
 
 from playhead.exit_codes import USAGE
-from playhead.temporal.dev_server import free_port
 from tests.e2e.processes import needs_proc, until_gone, until_seen
 from tests.e2e.services import forked_playhead, forked_service, service
+from tests.support.ports import free_port
 
 
 @pytest.mark.parametrize("command", ["worker", "api"])

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 import httpx2
 import pytest
 
-from playhead.temporal.dev_server import free_port
 from store.database.connection import Database
 from tests.api.reports.test_report_size import suite_with_runs
 from tests.e2e.processes import until_seen
 from tests.e2e.services import Service, forked_playhead, forked_service
 from tests.hostile.inputs import MEBIBYTE, hostile_documents, hostile_inputs, large_agents, regex_agent
 from tests.support.api_agents import library
+from tests.support.ports import free_port
 from tests.support.postgres import running_postgres
 from tests.support.provider import TextReply, ToolCallReply, model_provider
 

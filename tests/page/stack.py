@@ -19,7 +19,7 @@ from playhead.config.settings import Settings
 from playhead.services.dev_stack import DEV_ORGANIZATION
 from playhead.services.example_agents import add_missing_examples
 from playhead.temporal.client import connect
-from playhead.temporal.dev_server import LOOPBACK, ServerAddresses, free_port, temporal_server
+from playhead.temporal.dev_server import LOOPBACK, ServerAddresses, temporal_server
 from store.database.connection import Database
 from store.migrate import upgrade
 from tests.e2e import impatient_worker
@@ -27,6 +27,7 @@ from tests.e2e.processes import CHECKOUT, environment_of
 from tests.e2e.suite_stack import PATIENCE
 from tests.page import keyless_api
 from tests.support.forked import ForkedProcess
+from tests.support.ports import free_port
 from tests.support.postgres import running_postgres
 from tests.support.provider import Gate, ModelProvider, ScriptedModel
 from tests.support.running_api import Caller, Json, done, serving

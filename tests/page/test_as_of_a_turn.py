@@ -9,12 +9,13 @@ from pytest_httpserver import HTTPServer
 from sqlalchemy import update
 from werkzeug import Request, Response
 
-from playhead.temporal.dev_server import LOOPBACK, free_port
+from playhead.temporal.dev_server import LOOPBACK
 from store.database.tables import sessions
 from tests.page.agents import cents, settled_conversation, shop
 from tests.page.browser import Person
 from tests.page.conftest import Opens
 from tests.page.stack import PageStack
+from tests.support.ports import free_port
 from tests.support.provider import ToolCallReply
 
 RESERVING = shop(

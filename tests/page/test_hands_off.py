@@ -5,11 +5,12 @@ import re
 
 from playwright.async_api import Locator, Page, expect
 
-from playhead.temporal.dev_server import LOOPBACK, free_port
+from playhead.temporal.dev_server import LOOPBACK
 from tests.page.agents import settled_conversation, shop
 from tests.page.browser import Person
 from tests.page.stack import HOUSE, PageStack
 from tests.page.test_small_and_old import agent_with_an_approval
+from tests.support.ports import free_port
 from tests.support.provider import TextReply, ToolCallReply
 from tests.support.waiting import eventually
 

@@ -7,12 +7,13 @@ import pytest
 from playwright.async_api import Page, expect
 
 from playhead.services.dev_stack import DEV_ORGANIZATION
-from playhead.temporal.dev_server import LOOPBACK, free_port
+from playhead.temporal.dev_server import LOOPBACK
 from store.api_keys import KeyStore
 from tests.page.agents import settled_conversation, shop
 from tests.page.browser import NARROW, Person
 from tests.page.conftest import Opens
 from tests.page.stack import PageStack
+from tests.support.ports import free_port
 from tests.support.provider import TextReply, ToolCallReply
 
 PHONE: Final[dict[str, Any]] = {"viewport": NARROW, "has_touch": True, "is_mobile": True}

@@ -6,12 +6,13 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.async_api import Response, expect
 
-from playhead.temporal.dev_server import LOOPBACK, free_port
+from playhead.temporal.dev_server import LOOPBACK
 from tests.page.agents import settled_conversation, shop
 from tests.page.browser import Person
 from tests.page.conftest import Opens
 from tests.page.stack import PageStack
 from tests.page.test_small_and_old import agent_with_an_approval
+from tests.support.ports import free_port
 from tests.support.provider import ErrorReply, ToolCallReply
 from tests.support.running_api import done
 from tests.support.waiting import eventually

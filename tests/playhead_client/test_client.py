@@ -24,7 +24,6 @@ from api.schemas.examples import (
     USAGE,
     page_of,
 )
-from playhead.temporal.dev_server import free_port
 from playhead_client import (
     NO_RETRIES,
     APIConnectionError,
@@ -44,6 +43,7 @@ from playhead_client import (
     WaitTimeout,
 )
 from playhead_client.errors import PROBLEMS
+from tests.support.ports import free_port
 
 SESSION_ID = SESSION["id"]
 PATH = f"/v1/sessions/{SESSION_ID}"

@@ -13,8 +13,9 @@ from temporalio.client import Client, WorkflowHandle, WorkflowUpdateFailedError
 from temporalio.service import RPCError
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
-from playhead.temporal.dev_server import free_port, server_program
+from playhead.temporal.dev_server import server_program
 from tests.operators.operator_stack import copied, restored
+from tests.support.ports import free_port
 
 TASK_COMPLETED = EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED
 TASK_FAILED = EventType.EVENT_TYPE_WORKFLOW_TASK_FAILED

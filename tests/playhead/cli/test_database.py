@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from playhead.exit_codes import UNREACHABLE, USAGE
-from playhead.temporal.dev_server import free_port
 from tests.playhead.cli.running import playhead, printed
+from tests.support.ports import free_port
 
 
 def test_keys_are_made_listed_and_revoked(tmp_path: Path) -> None:

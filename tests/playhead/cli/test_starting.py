@@ -15,8 +15,9 @@ from playhead.cli.services import announce
 from playhead.cli.sessions import complete_sessions
 from playhead.config.settings import load_settings
 from playhead.exit_codes import FINDING, UNREACHABLE, USAGE
-from playhead.temporal.dev_server import ServerAddresses, free_port
+from playhead.temporal.dev_server import ServerAddresses
 from tests.playhead.cli.running import playhead, printed
+from tests.support.ports import free_port
 
 SESSION_ID = SESSION["id"]
 CHECKOUT = Path(__file__).parents[3]

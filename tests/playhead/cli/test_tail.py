@@ -11,7 +11,6 @@ from werkzeug import Response
 from api.schemas.examples import SESSION, TURN
 from playhead.exit_codes import UNREACHABLE, USAGE
 from playhead.output.event_tail import PlainTail
-from playhead.temporal.dev_server import free_port
 from tests.playhead.cli.running import playhead
 from tests.playhead_client.test_event_stream import (
     AT,
@@ -29,6 +28,7 @@ from tests.playhead_client.test_event_stream import (
     wire,
 )
 from tests.support.client_events import received
+from tests.support.ports import free_port
 
 
 @pytest.fixture

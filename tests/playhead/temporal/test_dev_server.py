@@ -14,7 +14,8 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from playhead.exit_codes import CommandFailed
 from playhead.temporal import dev_server
-from playhead.temporal.dev_server import LOOPBACK, ServerAddresses, TemporalServer, free_port, temporal_server
+from playhead.temporal.dev_server import LOOPBACK, ServerAddresses, TemporalServer, temporal_server
+from tests.support.ports import free_port
 from tests.support.waiting import eventually
 
 CROSS_SITE = {"Origin": "http://evil.example", "Sec-Fetch-Site": "cross-site", "Content-Type": "text/plain"}

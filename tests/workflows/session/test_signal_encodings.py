@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from uuid import uuid4
 
 import pytest
 from temporalio.api.common.v1 import Payload, Payloads, WorkflowExecution
@@ -25,7 +26,9 @@ async def signal(session: SessionHandle, name: str, argument: Payload) -> None:
             workflow_execution=WorkflowExecution(workflow_id=session.workflow_id),
             signal_name=name,
             input=Payloads(payloads=[argument]),
-        )
+            request_id=uuid4().hex,
+        ),
+        retry=True,
     )
 
 
