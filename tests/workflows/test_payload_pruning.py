@@ -97,7 +97,8 @@ async def test_the_history_of_a_reset_session_starts_with_its_original_run(
                 reason="a test",
                 workflow_task_finish_event_id=completed.event_id,
                 request_id=uuid4().hex,
-            )
+            ),
+            retry=True,
         )
         again = stack.client.get_workflow_handle(session.workflow_id, run_id=reset.run_id)
         assert await start_of(again) == first.event_time.ToDatetime(tzinfo=UTC)

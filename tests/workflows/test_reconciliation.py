@@ -324,5 +324,6 @@ async def reset_to_last_task(session: SessionHandle) -> None:
             reason="test",
             workflow_task_finish_event_id=completed[-1],
             request_id=session.id,
-        )
+        ),
+        retry=True,
     )

@@ -234,7 +234,7 @@ async def test_an_abandoned_report_is_sent_again_when_its_workflow_is_reset(
         workflow_task_finish_event_id=first_task,
         request_id=session.id,
     )
-    await stack.client.workflow_service.reset_workflow_execution(reset)
+    await stack.client.workflow_service.reset_workflow_execution(reset, retry=True)
     assert (await delivered(session)).status == 204
     assert len({(report.id, report.body) for report in receiver.journal}) == 1
     assert [kind for _, kind, _ in await logged(session)][1:] == ["webhook_failed", "webhook_delivered"]

@@ -162,12 +162,12 @@ async def test_a_paused_session_is_shown_as_it_was_recorded(running_api: Running
     live = await recorded(caller, session_id)
     execution = {"namespace": running_api.client.namespace, "workflow_id": f"session-{session_id}"}
     pause = PauseWorkflowExecutionRequest(**execution, reason="a test")
-    await running_api.client.workflow_service.pause_workflow_execution(pause)
+    await running_api.client.workflow_service.pause_workflow_execution(pause, retry=True)
     shown = await caller.session(session_id)
     assert comparable(shown) == comparable(live)
     assert not shown["is_completed"]
     resume = UnpauseWorkflowExecutionRequest(**execution, reason="a test")
-    await running_api.client.workflow_service.unpause_workflow_execution(resume)
+    await running_api.client.workflow_service.unpause_workflow_execution(resume, retry=True)
     assert (await caller.say(session_id, "Are you back?"))["turns"][-1]["status"] == "completed"
 
 

@@ -139,7 +139,8 @@ async def reset_to_last_task(client: Client, workflow_id: str) -> None:
             reason="test",
             workflow_task_finish_event_id=done_tasks[-1],
             request_id=workflow_id,
-        )
+        ),
+        retry=True,
     )
 
 

@@ -87,10 +87,10 @@ async def paused(client: Client, workflow_id: str) -> AsyncIterator[None]:
     """A workflow that an operator has paused while the block runs."""
     execution = {"namespace": client.namespace, "workflow_id": workflow_id}
     pause = PauseWorkflowExecutionRequest(**execution, reason="being looked at")
-    await client.workflow_service.pause_workflow_execution(pause)
+    await client.workflow_service.pause_workflow_execution(pause, retry=True)
     yield
     resume = UnpauseWorkflowExecutionRequest(**execution, reason="a test")
-    await client.workflow_service.unpause_workflow_execution(resume)
+    await client.workflow_service.unpause_workflow_execution(resume, retry=True)
 
 
 def broken_worker(running_api: RunningApi, task_queue: str) -> Worker:

@@ -330,7 +330,8 @@ async def test_reset_is_sent_once(lagging: Caller, scripted: Scripted, running_a
             reason="test",
             request_id=session_id,
             workflow_task_finish_event_id=tasks[-1],
-        )
+        ),
+        retry=True,
     )
     await eventually(lambda: is_idle(lagging, session_id))
     await followed(lagging, session_id)

@@ -67,5 +67,6 @@ async def reset_to_the_beginning(session: SessionHandle) -> None:
             workflow_task_finish_event_id=first,
             request_id=uuid4().hex,
             reason="a test",
-        )
+        ),
+        retry=True,
     )

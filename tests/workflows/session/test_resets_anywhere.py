@@ -138,7 +138,7 @@ async def reset(
         reason="a test",
     )
     try:
-        await client.workflow_service.reset_workflow_execution(request)
+        await client.workflow_service.reset_workflow_execution(request, retry=True)
     except RPCError as error:
         if error.status is not RPCStatusCode.INVALID_ARGUMENT:
             raise

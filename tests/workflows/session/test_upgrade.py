@@ -71,7 +71,8 @@ class Deployment:
         await client.workflow_service.set_worker_deployment_current_version(
             SetWorkerDeploymentCurrentVersionRequest(
                 namespace=client.namespace, deployment_name=self.name, build_id=build_id
-            )
+            ),
+            retry=True,
         )
 
 
@@ -143,7 +144,8 @@ async def test_a_session_that_an_operator_pins_to_a_build_stays_there(
                     versioning_override=VersioningOverride(pinned=pinned)
                 ),
                 update_mask=FieldMask(paths=["versioning_override"]),
-            )
+            ),
+            retry=True,
         )
         await deployment.make_current("new")
         for number in range(5):

@@ -126,7 +126,7 @@ async def test_a_suite_that_is_reset_does_not_start_an_erased_session_again(
         workflow_task_finish_event_id=4,
         request_id=uuid4().hex,
     )
-    response = await stack.client.workflow_service.reset_workflow_execution(reset)
+    response = await stack.client.workflow_service.reset_workflow_execution(reset, retry=True)
     again: WorkflowHandle[SuiteWorkflow, SuiteResult] = stack.client.get_workflow_handle_for(
         SuiteWorkflow.run, described.id, run_id=response.run_id
     )
