@@ -1,7 +1,7 @@
 """Ports for the services of tests.
 
 Each process of the tests has a range of its own, below the ports that a development server chooses for itself. So no
-port is taken by another process while a stack is down, or between the choice of a port and its use.
+port is taken by another of them while a stack is down, or between the choice of a port and its use.
 """
 
 import os

@@ -33,6 +33,16 @@ async def stack(client: Client, database: Database, provider: ModelProvider) -> 
 
 
 @asynccontextmanager
+async def separate_stack(client: Client, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[SessionStack]:
+    """A worker with a store and a task queue of its own while the block runs."""
+    async with (
+        store_in(tmp_path_factory.mktemp("separate")) as database,
+        working_stack(client, database, f"separate-{uuid4().hex[:8]}") as running,
+    ):
+        yield running
+
+
+@asynccontextmanager
 async def working_stack(client: Client, database: Database, task_queue: str) -> AsyncIterator[SessionStack]:
     """A worker while the block runs. Afterwards all its sessions are replayed."""
     settings = Settings(

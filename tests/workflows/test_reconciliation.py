@@ -26,9 +26,9 @@ from store.sessions.sessions import SessionStore, StoredSession
 from store.sessions.steps import StepStore
 from tests.support.closed_sessions import closed, forgotten
 from tests.support.provider import Gate, ModelProvider, ScriptedModel, TextReply
-from tests.support.session_stack import QUICK, SessionHandle, SessionStack, store_in
+from tests.support.session_stack import QUICK, SessionHandle, SessionStack
 from tests.support.waiting import eventually
-from tests.workflows.conftest import working_stack
+from tests.workflows.conftest import separate_stack
 
 NOW = ReconcilerOptions(grace=timedelta(0), is_bounded=False)
 LATE = QUICK.model_copy(update={"settle_within": 60.0})
@@ -39,11 +39,8 @@ LATE = QUICK.model_copy(update={"settle_within": 60.0})
 async def stack(
     client: Client, provider: ModelProvider, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[SessionStack]:
-    """A worker with a store of its own: every session of it is looked at."""
-    async with (
-        store_in(tmp_path_factory.mktemp("alone")) as database,
-        working_stack(client, database, f"alone-{uuid4().hex[:8]}") as running,
-    ):
+    """Separate, because every session of the store is looked at."""
+    async with separate_stack(client, tmp_path_factory) as running:
         yield running
 
 

@@ -3,7 +3,6 @@
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
-from uuid import uuid4
 
 import pytest
 from structlog.testing import capture_logs
@@ -23,7 +22,7 @@ from store.reconciliation import ReconciliationStore
 from tests.support.provider import ModelProvider
 from tests.support.session_stack import SessionStack, store_in
 from tests.support.waiting import eventually
-from tests.workflows.conftest import working_stack
+from tests.workflows.conftest import separate_stack
 
 HOUR = 3_600.0
 
@@ -32,11 +31,8 @@ HOUR = 3_600.0
 async def stack(
     client: Client, provider: ModelProvider, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[SessionStack]:
-    """A worker with a store and a task queue of its own: the runs of a schedule are listed by its name."""
-    async with (
-        store_in(tmp_path_factory.mktemp("scheduled")) as database,
-        working_stack(client, database, f"schedule-{uuid4().hex[:8]}") as running,
-    ):
+    """Separate for each test, because the runs of a schedule are listed by its name."""
+    async with separate_stack(client, tmp_path_factory) as running:
         yield running
 
 

@@ -36,7 +36,7 @@ async def reconcile(running_api: RunningApi) -> None:
 
 
 async def repairs(running_api: RunningApi, subject_id: str) -> list[tuple[str, str]]:
-    """What was found and done about a session or suite so far; a result lists only the first findings of all tests."""
+    """Every finding on record of a session or suite, with its treatment. A result lists only a hundred in all."""
     on_record = await ReconciliationStore(running_api.database).newest(MAX_ON_RECORD)
     assert len(on_record) < MAX_ON_RECORD
     return [(each.found, each.done) for _, each in on_record if each.id == subject_id]

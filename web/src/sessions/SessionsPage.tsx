@@ -25,8 +25,8 @@ export function SessionsPage() {
   useKeys({
     listPane: () => (matchMedia('(min-width: 1280px)').matches ? set({ listShown: !listShown }) : setPanes({ list: !drawer })),
   })
-  // With nothing open the list is the content; else it stands beside it. These are roles of the same elements: a filter that is
-  // changed on the form of a new session, where it leads to the list, keeps the focus.
+  // With nothing open the list is the content; else it stands beside it. The elements stay the same, with other roles:
+  // a filter on the form of a new session leads to the list, and keeps the focus.
   const [body, content, list] = isIndex ? (['main', undefined, 'region'] as const) : ([undefined, 'main', 'complementary'] as const)
   return (
     <div className="flex min-h-0 flex-1 flex-col">
