@@ -63,7 +63,7 @@ class WorkflowDeletion:
         execution = WorkflowExecution(workflow_id=workflow_id, run_id=run_id)
         request = DeleteWorkflowExecutionRequest(namespace=self._client.namespace, workflow_execution=execution)
         try:
-            await self._client.workflow_service.delete_workflow_execution(request)
+            await self._client.workflow_service.delete_workflow_execution(request, retry=True)
         except RPCError as error:
             _ignore_not_found(error)
 

@@ -84,6 +84,7 @@ async def _look(client: Client, workflow_id: str) -> Obstacle | None:
     execution = WorkflowExecution(workflow_id=workflow_id)
     described = await client.workflow_service.describe_workflow_execution(
         DescribeWorkflowExecutionRequest(namespace=client.namespace, execution=execution),
+        retry=True,
         timeout=timedelta(seconds=LOOK_SECONDS),
     )
     run_id = described.workflow_execution_info.execution.run_id
@@ -96,6 +97,7 @@ async def _look(client: Client, workflow_id: str) -> Obstacle | None:
         GetWorkflowExecutionHistoryReverseRequest(
             namespace=client.namespace, execution=execution, maximum_page_size=20
         ),
+        retry=True,
         timeout=timedelta(seconds=LOOK_SECONDS),
     )
     failure = _failure(list(newest.history.events))

@@ -217,14 +217,14 @@ async def ensure_search_attributes(client: Client) -> None:
             AddSearchAttributesRequest(
                 namespace=client.namespace,
                 search_attributes=dict.fromkeys(missing, IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD),
-            )
+            ),
+            retry=True,
         )
     except RPCError as error:
-        if error.status is RPCStatusCode.ALREADY_EXISTS:
-            return
         if error.status in (RPCStatusCode.UNAVAILABLE, RPCStatusCode.DEADLINE_EXCEEDED):
             raise
-        raise _registration_denied(client.namespace, missing, error) from error
+        if error.status is not RPCStatusCode.ALREADY_EXISTS:  # another service was quicker, or the first try arrived
+            raise _registration_denied(client.namespace, missing, error) from error
     for _ in range(REGISTRATION_CHECKS):
         if not await _missing_search_attributes(client):
             return
@@ -235,7 +235,7 @@ async def _missing_search_attributes(client: Client) -> list[str]:
     required = [key.name for key in search_attributes.ALL]
     try:
         known = await client.operator_service.list_search_attributes(
-            ListSearchAttributesRequest(namespace=client.namespace)
+            ListSearchAttributesRequest(namespace=client.namespace), retry=True
         )
     except RPCError as error:
         if error.status in (RPCStatusCode.PERMISSION_DENIED, RPCStatusCode.UNIMPLEMENTED):

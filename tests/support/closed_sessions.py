@@ -38,7 +38,7 @@ async def forgotten(client: Client, workflow_id: str) -> None:
     request = DeleteWorkflowExecutionRequest(
         namespace=client.namespace, workflow_execution=WorkflowExecution(workflow_id=workflow_id)
     )
-    await client.workflow_service.delete_workflow_execution(request)
+    await client.workflow_service.delete_workflow_execution(request, retry=True)
 
     async def is_gone() -> bool:
         return not await is_known(client, workflow_id)

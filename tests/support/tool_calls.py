@@ -70,10 +70,3 @@ def silent_port() -> Iterator[int]:
     """A port of this machine that takes connections and never answers."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         yield listener.getsockname()[1]
-
-
-def closed_port() -> int:
-    """A local port without a listener."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-    return port

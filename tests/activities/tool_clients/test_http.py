@@ -14,7 +14,8 @@ from werkzeug import Request, Response
 
 from activities.tool_clients.dispatcher import ToolDispatcher
 from activities.tool_clients.responses import MAX_CONTENT_CHARACTERS
-from tests.support.tool_calls import KEY, LOOPBACK, call_of, closed_port, failure_of, http_tool, silent_port
+from tests.support.ports import free_port
+from tests.support.tool_calls import KEY, LOOPBACK, call_of, failure_of, http_tool, silent_port
 
 TOKEN = "t0p-s3cret/+ token"
 
@@ -349,7 +350,7 @@ async def test_service_that_does_not_answer_in_time_may_be_called_again(dispatch
 
 
 async def test_service_that_cannot_be_reached_may_be_called_again(dispatcher: ToolDispatcher) -> None:
-    failure = await failure_of(dispatcher, call_of(http_tool(f"http://127.0.0.1:{closed_port()}/")))
+    failure = await failure_of(dispatcher, call_of(http_tool(f"http://127.0.0.1:{free_port()}/")))
     assert (failure.code, failure.retryable) == ("connection_failed", True)
 
 

@@ -12,7 +12,8 @@ from activities.tool_clients.dispatcher import ToolDispatcher
 from activities.tool_clients.mcp import FAILED_TOOL_LIST_TTL_SECONDS, TOOL_LIST_TTL_SECONDS, McpTools
 from domain.agents.tools import HttpTool, McpTool, OfferedTool
 from tests.activities.tool_clients.mcp_service import McpService, mcp_service
-from tests.support.tool_calls import KEY, LOOPBACK, call_of, closed_port, failure_of, http_tool, mcp_tool
+from tests.support.ports import free_port
+from tests.support.tool_calls import KEY, LOOPBACK, call_of, failure_of, http_tool, mcp_tool
 
 TOKEN = "t0p-s3cret/+ token"
 
@@ -94,7 +95,7 @@ async def test_a_server_that_fails_loses_only_its_own_tools(
     clock = Clock()
     guard = EgressGuard(LOOPBACK)
     tools = McpTools(guard=guard, credentials=Credentials({}, {}), clock=clock)
-    down = mcp_tool(f"http://127.0.0.1:{closed_port()}/mcp")
+    down = mcp_tool(f"http://127.0.0.1:{free_port()}/mcp")
     assert await tools.list_tools("org", "down", down, {}) == ()
     assert "down" in caplog.text
 
@@ -239,7 +240,7 @@ async def test_a_call_that_was_not_made_is_retried(server: McpService, dispatche
     server.faults["tools/list"] = [500]
     failure = await failure_of(dispatcher, call_of(mcp_tool(server.url), {"name": "Ann"}, called="crm__find"))
     assert (failure.code, failure.retryable) == ("http_error", True)
-    tool = mcp_tool(f"http://127.0.0.1:{closed_port()}/mcp")
+    tool = mcp_tool(f"http://127.0.0.1:{free_port()}/mcp")
     failure = await failure_of(dispatcher, call_of(tool, called="crm__find"))
     assert (failure.code, failure.retryable) == ("connection_failed", True)
 

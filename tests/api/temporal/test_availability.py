@@ -1,9 +1,8 @@
 """Outages of the store or Temporal: commands are rejected at once, and the API recovers by itself."""
 
 import asyncio
-import socket
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, nullcontext, suppress
+from collections.abc import Callable
+from contextlib import nullcontext
 
 import pytest
 from sqlalchemy import Connection, event
@@ -18,59 +17,9 @@ from store.migrate import upgrade
 from tests.api.conftest import quick_settings
 from tests.support.api_agents import library
 from tests.support.postgres import running_postgres
+from tests.support.proxy import proxy_to
 from tests.support.running_api import Caller, RunningApi, done, problem, serving, texts
 from tests.support.waiting import eventually
-
-
-class Proxy:
-    """A proxy to a server, which can be cut and restored: when it is cut, its connections break, and new ones fail."""
-
-    def __init__(self, host: str, port: int) -> None:
-        self._to = (host, port)
-        self._server: asyncio.Server | None = None
-        self._open: set[asyncio.StreamWriter] = set()
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port: int = free.getsockname()[1]
-
-    @property
-    def address(self) -> str:
-        return f"127.0.0.1:{self.port}"
-
-    async def restore(self) -> None:
-        self._server = await asyncio.start_server(self._carry, "127.0.0.1", self.port)
-
-    async def cut(self) -> None:
-        assert self._server is not None
-        self._server.close()
-        for writer in self._open:
-            writer.transport.abort()
-
-    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        there_reader, there_writer = await asyncio.open_connection(*self._to)
-        self._open |= {writer, there_writer}
-        with suppress(ConnectionError, asyncio.CancelledError):
-            await asyncio.gather(_copy(reader, there_writer), _copy(there_reader, writer))
-        for each in (writer, there_writer):
-            self._open.discard(each)
-            each.close()
-
-
-async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    while data := await reader.read(65_536):
-        writer.write(data)
-        await writer.drain()
-    writer.close()
-
-
-@asynccontextmanager
-async def proxy_to(server: WorkflowEnvironment) -> AsyncIterator[Proxy]:
-    host, port = server.client.service_client.config.target_host.split(":")
-    proxy = Proxy(host, int(port))
-    await proxy.restore()
-    try:
-        yield proxy
-    finally:
-        await proxy.cut()
 
 
 async def ready(running_api: RunningApi, status: int) -> None:

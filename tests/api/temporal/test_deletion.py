@@ -5,12 +5,14 @@ from uuid import uuid4
 import pytest
 from temporalio import workflow
 from temporalio.client import Client
+from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 
 from api.http.problems import Problem
 from api.temporal.deletion import WorkflowDeletion
 from playhead.temporal.client import PlayheadPlugin
 from tests.support.closed_sessions import is_known
+from tests.support.proxy import proxy_to
 from tests.support.waiting import eventually
 
 
@@ -49,6 +51,30 @@ async def test_every_run_of_a_workflow_is_deleted(client: Client, ends: bool) ->
 
         await eventually(forgotten)
         await WorkflowDeletion(client).delete(workflow_id)
+
+
+async def test_a_request_lost_with_its_connection_is_sent_again(
+    client: Client, temporal_server: WorkflowEnvironment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every step of a deletion is repeated, also that which deletes a run."""
+    workflow_id, task_queue = f"relay-{uuid4().hex}", f"relay-{uuid4().hex[:8]}"
+    await client.start_workflow(Relay.run, args=[0, True], id=workflow_id, task_queue=task_queue)
+    async with proxy_to(temporal_server) as proxy:
+        remote = await Client.connect(proxy.address, plugins=[PlayheadPlugin()])
+        delete_run = WorkflowDeletion._delete_run
+
+        async def loses_its_first_try(self: WorkflowDeletion, workflow_id: str, run_id: str) -> None:
+            proxy.to_lose = 1
+            await delete_run(self, workflow_id, run_id)
+
+        monkeypatch.setattr(WorkflowDeletion, "_delete_run", loses_its_first_try)
+        await WorkflowDeletion(remote).delete(workflow_id)
+        assert proxy.to_lose == 0
+
+    async def forgotten() -> bool:
+        return not await is_known(client, workflow_id)
+
+    await eventually(forgotten)
 
 
 async def test_an_unknown_workflow_counts_as_deleted(client: Client) -> None:
