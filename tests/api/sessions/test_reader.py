@@ -13,6 +13,7 @@ from playhead.temporal.client import PlayheadPlugin
 from tests.api.conftest import quick_settings
 from tests.support.api_agents import library
 from tests.support.closed_sessions import forgotten
+from tests.support.event_stream import watching
 from tests.support.provider import Gate, ScriptedModel, TextReply
 from tests.support.running_api import Caller, Json, RunningApi, done, problem, serving, texts
 from tests.support.waiting import eventually
@@ -121,7 +122,7 @@ async def test_a_pending_turn_does_not_hide_the_recorded_turns(
     gate = Gate()
     model = scripted(TextReply("One."), TextReply("Two.", gate=gate))
     await caller.push(library(model.string))
-    slow = running_api.settings.model_copy(update={"settlement_delay_seconds": 1.0})
+    slow = running_api.settings.model_copy(update={"settlement_delay_seconds": 3600.0})
     async with (
         serving(slow, running_api.client, running_api.database) as slowly,
         slowly.caller(caller.organization) as visitor,
@@ -130,7 +131,8 @@ async def test_a_pending_turn_does_not_hide_the_recorded_turns(
         said = await visitor.say(session_id, "One?")
         pending = done(await visitor.post(f"/v1/sessions/{session_id}/messages", {"text": "Two?"}, wait=False), 202)
         await gate.reached()
-        await caller.recorded(session_id, turns=2)
+        async with watching(visitor, session_id):  # what is finished is recorded now, and at no time before
+            await caller.recorded(session_id, turns=2)
     async with (
         serving(slow, unreachable, running_api.database) as cut_off,
         cut_off.caller(caller.organization) as reader,
