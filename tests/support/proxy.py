@@ -32,6 +32,9 @@ class Proxy:
     async def cut(self) -> None:
         assert self._server is not None
         self._server.close()
+        self._break_connections()
+
+    def _break_connections(self) -> None:
         for writer in self._open:
             writer.transport.abort()
 
@@ -49,8 +52,7 @@ class Proxy:
         while data := await reader.read(65_536):
             if self.to_lose:
                 self.to_lose -= 1
-                for writer in self._open:
-                    writer.transport.abort()
+                self._break_connections()
                 return
             there.write(data)
             await there.drain()
@@ -66,6 +68,7 @@ async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 @asynccontextmanager
 async def proxy_to(server: WorkflowEnvironment) -> AsyncIterator[Proxy]:
+    """A proxy to a Temporal server, for as long as the block runs."""
     host, port = server.client.service_client.config.target_host.split(":")
     proxy = Proxy(host, int(port))
     await proxy.restore()
