@@ -13,7 +13,7 @@ from playhead.temporal.dev_server import (
 )
 from tests.e2e.processes import DevStack, Ports, until_seen
 from tests.e2e.services import Service, forked_playhead, forked_service
-from tests.operators.operator_stack import OperatedStack, environment_of_stack
+from tests.operators.operator_stack import DELETING_TASKS, OperatedStack, environment_of_stack
 from tests.support.loop_thread import LoopThread
 from tests.support.provider import ModelProvider
 
@@ -62,9 +62,10 @@ def _server_of(stack: DevStack) -> "subprocess.Popen[bytes]":
     file = stack.folder / "data" / "temporal.db"
     options = ["--headless", "--port", str(stack.ports.temporal), "--db-filename", str(file), "--log-level", "warn"]
     pragmas = [f"--sqlite-pragma={pragma}" for pragma in SQLITE_PRAGMAS]
-    command = [str(server_program()), "server", "start-dev", "--ip", "127.0.0.1", *options, *pragmas]
+    settings = dynamic_config({**DYNAMIC_CONFIG, **PAUSING, **DELETING_TASKS})
+    command = [str(server_program()), "server", "start-dev", "--ip", "127.0.0.1", *options, *pragmas, *settings]
     with (stack.folder / "temporal.log").open("ab") as log:
-        return subprocess.Popen([*command, *dynamic_config({**DYNAMIC_CONFIG, **PAUSING})], stdout=log, stderr=log)
+        return subprocess.Popen(command, stdout=log, stderr=log)
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import httpx2
 import pytest
 
 from tests.e2e.processes import until_seen
-from tests.operators.operator_stack import Json, copied, restored, texts
+from tests.operators.operator_stack import Json, copied, restored, stored_tasks, texts
 from tests.operators.separate_services import SeparateServices, separate_services
 from tests.support.loop_thread import LoopThread
 from tests.support.provider import ModelProvider
@@ -82,15 +82,16 @@ def answers_to(
 
 
 def at_rest(services: SeparateServices, session_id: str) -> None:
-    """Wait until all is recorded and the worker's last task has caused no event that it has not seen.
+    """Wait until all is recorded, the worker's last task has caused no event that it has not seen, and no task is left.
 
     Only then does the worker write nothing into a history that is set back, as
-    tests/workflows/test_polluted_history.py shows.
+    tests/workflows/test_polluted_history.py shows, and keep the session when the server is started.
     """
     services.compare(session_id)
 
     def is_at_rest() -> bool:
         history = json.loads(services.workflow("show", "-w", f"session-{session_id}", "-o", "json"))
-        return bool(history["events"][-1]["eventType"] == "EVENT_TYPE_WORKFLOW_TASK_COMPLETED")
+        seen = history["events"][-1]["eventType"] == "EVENT_TYPE_WORKFLOW_TASK_COMPLETED"
+        return bool(seen and not stored_tasks(services.stack.folder))
 
     until_seen(is_at_rest, lambda: "its workflow did not come to rest")

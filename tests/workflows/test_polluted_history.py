@@ -13,8 +13,9 @@ from temporalio.client import Client, WorkflowHandle, WorkflowUpdateFailedError
 from temporalio.service import RPCError
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
-from playhead.temporal.dev_server import server_program
-from tests.operators.operator_stack import copied, restored
+from playhead.temporal.dev_server import SQLITE_PRAGMAS, dynamic_config, server_program
+from tests.e2e.processes import until_seen
+from tests.operators.operator_stack import DELETING_TASKS, copied, restored, stored_tasks
 from tests.support.ports import free_port
 
 TASK_COMPLETED = EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED
@@ -62,6 +63,7 @@ async def test_a_reset_repairs_a_history_that_a_worker_polluted(tmp_path: Path) 
         async with worker(client):
             notes: WorkflowHandle[Notes, None] = await client.start_workflow(Notes.run, id="notes", task_queue="tests")
             assert await written(notes, "One") == ["One"]
+            await asyncio.to_thread(until_seen, lambda: stored_tasks(tmp_path) == 0, lambda: "tasks were left")
             stopped(server)
             copied(tmp_path, "temporal.db", tmp_path / "backup")
             server = started(tmp_path, port)
@@ -97,7 +99,9 @@ async def test_a_reset_repairs_a_history_that_a_worker_polluted(tmp_path: Path) 
 def started(folder: Path, port: int) -> "subprocess.Popen[bytes]":
     """A server on the database in a folder."""
     options = ("--headless", "--port", str(port), "--db-filename", str(folder / "data" / "temporal.db"))
-    command = [str(server_program()), "server", "start-dev", "--ip", "127.0.0.1", *options]
+    pragmas = [f"--sqlite-pragma={pragma}" for pragma in SQLITE_PRAGMAS]
+    settings = dynamic_config(DELETING_TASKS)
+    command = [str(server_program()), "server", "start-dev", "--ip", "127.0.0.1", *options, *pragmas, *settings]
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
