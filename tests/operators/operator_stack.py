@@ -3,11 +3,10 @@
 import base64
 import json
 import shutil
-import sqlite3
 import subprocess
 from collections.abc import Collection, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -31,11 +30,6 @@ TABLE = f"A table, please, by the {MARK}"
 """A message whose words must be in no log."""
 MODELS = 200
 """Number of the provider's models with a price: each agent has a model of its own, and so a journal."""
-DELETING_TASKS: dict[str, str | int] = {
-    "history.transferProcessorUpdateAckInterval": "100ms",
-    "matching.maxTaskDeleteBatchSize": 1,
-}
-"""Settings of a server that deletes each task once it is handed out; by default it deletes them later, many at once."""
 PRICE = {"input": "1000", "output": "2000"}
 _numbers = count(1)
 
@@ -312,17 +306,6 @@ def copied(folder: Path, names: str, to: Path) -> None:
     to.mkdir(parents=True, exist_ok=True)
     for file in (folder / "data").glob(f"{names}*"):
         shutil.copy2(file, to / file.name)
-
-
-def stored_tasks(folder: Path) -> int:
-    """The tasks in the database of a running Temporal server, which it hands out, or hands out again when it starts.
-
-    A task that is handed out again makes the server forget what it has of the workflow in memory only: an update that
-    a worker is processing. The worker then forgets the workflow too.
-    """
-    counts = " + ".join(f"(SELECT count(*) FROM {table})" for table in ("transfer_tasks", "tasks", "tasks_v2"))
-    with closing(sqlite3.connect(f"file:{folder / 'data' / 'temporal.db'}?mode=ro", uri=True)) as database:
-        return int(database.execute(f"SELECT {counts}").fetchone()[0])
 
 
 def restored(backup: Path, names: str, folder: Path) -> None:

@@ -1,8 +1,9 @@
 """A Temporal server, an API and workers as processes of their own: each can be replaced while the others go on."""
 
+import sqlite3
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from playhead.temporal.dev_server import (
@@ -13,12 +14,17 @@ from playhead.temporal.dev_server import (
 )
 from tests.e2e.processes import DevStack, Ports, until_seen
 from tests.e2e.services import Service, forked_playhead, forked_service
-from tests.operators.operator_stack import DELETING_TASKS, OperatedStack, environment_of_stack
+from tests.operators.operator_stack import OperatedStack, environment_of_stack
 from tests.support.loop_thread import LoopThread
 from tests.support.provider import ModelProvider
 
 PAUSING = {"frontend.WorkflowPauseEnabled": True}
 """Operators may pause workflows where the server allows it."""
+DELETING_TASKS: dict[str, str | int] = {
+    "history.transferProcessorUpdateAckInterval": "100ms",
+    "matching.maxTaskDeleteBatchSize": 1,
+}
+"""Settings of a server that deletes each task once it is handed out; by default it deletes them later, many at once."""
 
 
 class SeparateServices(OperatedStack):
@@ -29,7 +35,7 @@ class SeparateServices(OperatedStack):
     ) -> None:
         super().__init__(stack, provider, loop, database_url)
         self._variables = variables
-        self._server = _server_of(stack)
+        self._server = server_of(stack.folder, stack.ports.temporal)
 
     @contextmanager
     def without_server(self) -> Iterator[None]:
@@ -37,7 +43,7 @@ class SeparateServices(OperatedStack):
         self.stop_server()
         until_seen(lambda: not self.stack.answers("/readyz"), lambda: "the API did not notice that Temporal is gone")
         yield
-        self._server = _server_of(self.stack)
+        self._server = server_of(self.stack.folder, self.stack.ports.temporal)
         until_seen(lambda: self.stack.answers("/readyz"), lambda: "the API did not come back")
 
     def stop_server(self) -> None:
@@ -57,15 +63,26 @@ class SeparateServices(OperatedStack):
             assert worker.terminate() == 0, worker.log
 
 
-def _server_of(stack: DevStack) -> "subprocess.Popen[bytes]":
-    """A server on the database in a stack's folder, as `playhead dev` starts it; operators may pause workflows."""
-    file = stack.folder / "data" / "temporal.db"
-    options = ["--headless", "--port", str(stack.ports.temporal), "--db-filename", str(file), "--log-level", "warn"]
+def server_of(folder: Path, port: int) -> "subprocess.Popen[bytes]":
+    """A server on the database in a folder, as `playhead dev` starts it; operators may pause workflows."""
+    file = folder / "data" / "temporal.db"
+    options = ["--headless", "--port", str(port), "--db-filename", str(file), "--log-level", "warn"]
     pragmas = [f"--sqlite-pragma={pragma}" for pragma in SQLITE_PRAGMAS]
     settings = dynamic_config({**DYNAMIC_CONFIG, **PAUSING, **DELETING_TASKS})
     command = [str(server_program()), "server", "start-dev", "--ip", "127.0.0.1", *options, *pragmas, *settings]
-    with (stack.folder / "temporal.log").open("ab") as log:
+    with (folder / "temporal.log").open("ab") as log:
         return subprocess.Popen(command, stdout=log, stderr=log)
+
+
+def stored_tasks(folder: Path) -> int:
+    """The tasks in the database of a running Temporal server, which it hands out, or hands out again when it starts.
+
+    A task that is handed out again makes the server forget what it has of the workflow in memory only: an update that
+    a worker is processing. The worker then forgets the workflow too.
+    """
+    counts = " + ".join(f"(SELECT count(*) FROM {table})" for table in ("transfer_tasks", "tasks", "tasks_v2"))
+    with closing(sqlite3.connect(f"file:{folder / 'data' / 'temporal.db'}?mode=ro", uri=True)) as database:
+        return int(database.execute(f"SELECT {counts}").fetchone()[0])
 
 
 @contextmanager

@@ -9,8 +9,8 @@ import httpx2
 import pytest
 
 from tests.e2e.processes import until_seen
-from tests.operators.operator_stack import Json, copied, restored, stored_tasks, texts
-from tests.operators.separate_services import SeparateServices, separate_services
+from tests.operators.operator_stack import Json, copied, restored, texts
+from tests.operators.separate_services import SeparateServices, separate_services, stored_tasks
 from tests.support.loop_thread import LoopThread
 from tests.support.provider import ModelProvider
 
@@ -82,7 +82,7 @@ def answers_to(
 
 
 def at_rest(services: SeparateServices, session_id: str) -> None:
-    """Wait until all is recorded, the worker's last task has caused no event that it has not seen, and no task is left.
+    """Wait until all is recorded, the worker's last task caused no event that it has not seen, and no task is stored.
 
     Only then does the worker write nothing into a history that is set back, as
     tests/workflows/test_polluted_history.py shows, and keep the session when the server is started.

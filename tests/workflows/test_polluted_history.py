@@ -13,9 +13,10 @@ from temporalio.client import Client, WorkflowHandle, WorkflowUpdateFailedError
 from temporalio.service import RPCError
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
-from playhead.temporal.dev_server import SQLITE_PRAGMAS, dynamic_config, server_program
+from playhead.temporal.dev_server import server_program
 from tests.e2e.processes import until_seen
-from tests.operators.operator_stack import DELETING_TASKS, copied, restored, stored_tasks
+from tests.operators.operator_stack import copied, restored
+from tests.operators.separate_services import server_of, stored_tasks
 from tests.support.ports import free_port
 
 TASK_COMPLETED = EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED
@@ -57,7 +58,7 @@ class Notes:
 async def test_a_reset_repairs_a_history_that_a_worker_polluted(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     port = free_port()
-    server = started(tmp_path, port)
+    server = server_of(tmp_path, port)
     try:
         client = await connected(port)
         async with worker(client):
@@ -66,7 +67,7 @@ async def test_a_reset_repairs_a_history_that_a_worker_polluted(tmp_path: Path) 
             await asyncio.to_thread(until_seen, lambda: stored_tasks(tmp_path) == 0, lambda: "tasks were left")
             stopped(server)
             copied(tmp_path, "temporal.db", tmp_path / "backup")
-            server = started(tmp_path, port)
+            server = server_of(tmp_path, port)
             await connected(port)
             await written(notes, "Two")
             assert await written(notes, "Three") == ["One", "Two", "Three"]
@@ -75,7 +76,7 @@ async def test_a_reset_repairs_a_history_that_a_worker_polluted(tmp_path: Path) 
             assert await notes.query(Notes.count) == 3
             stopped(server)
             restored(tmp_path / "backup", "temporal.db", tmp_path)
-            server = started(tmp_path, port)
+            server = server_of(tmp_path, port)
             await connected(port)
             good = [event.event_id for event in await history_with(notes, TASK_COMPLETED)][-1]
             with pytest.raises(WorkflowUpdateFailedError) as refused:
@@ -94,15 +95,6 @@ async def test_a_reset_repairs_a_history_that_a_worker_polluted(tmp_path: Path) 
             assert await written(client.get_workflow_handle_for(Notes.run, "notes"), "Five") == ["One", "Five"]
     finally:
         stopped(server)
-
-
-def started(folder: Path, port: int) -> "subprocess.Popen[bytes]":
-    """A server on the database in a folder."""
-    options = ("--headless", "--port", str(port), "--db-filename", str(folder / "data" / "temporal.db"))
-    pragmas = [f"--sqlite-pragma={pragma}" for pragma in SQLITE_PRAGMAS]
-    settings = dynamic_config(DELETING_TASKS)
-    command = [str(server_program()), "server", "start-dev", "--ip", "127.0.0.1", *options, *pragmas, *settings]
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 def stopped(server: "subprocess.Popen[bytes]") -> None:
